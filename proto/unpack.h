@@ -1,9 +1,10 @@
 /*
- * proto: the schemas and what is generated from them, as one small library, plus the door that every byte from outside
- * goes through. Knows nothing else of raftkv.
+ * proto: the schemas and what is generated from them, as one small library, plus the door that
+ * every byte from outside goes through. Knows nothing else of raftkv.
  *
- * protobuf-c allocates as it decodes, does not check UTF-8, and recurses as deep as the bytes say. So the bytes
- * are walked first, against the descriptor of the message, and decoded only when they keep within the limits.
+ * protobuf-c allocates as it decodes, does not check UTF-8, and recurses as deep as the bytes say.
+ * So the bytes are walked first, against the descriptor of the message, and decoded only when they
+ * keep within the limits.
  */
 #pragma once
 
@@ -22,14 +23,16 @@ struct unpack_limits {
     unsigned depth;  /* of nested messages; the outermost is 1 */
 };
 
-/* For requests and responses: REQUEST_SIZE_MAX, LIST_ITEMS_MAX ... and for messages between peers. */
+/* For requests and responses: REQUEST_SIZE_MAX, LIST_ITEMS_MAX ... and for messages between peers.
+ */
 extern const struct unpack_limits unpack_client_limits;
 extern const struct unpack_limits unpack_peer_limits;
 
 /*
- * Decodes a message of this type. Returns 0 and the message, to free with protobuf_c_message_free_unpacked(m, NULL), or
- * -EBADMSG (malformed, too deep, a string that is not UTF-8 or holds NUL, an enum ... ) or -EMSGSIZE (above a limit), with a
- * static sentence in *ret_reason.
+ * Decodes a message of this type. Returns 0 and the message, to free with
+ * protobuf_c_message_free_unpacked(m, NULL), or -EBADMSG (malformed, too deep, a string that is not
+ * UTF-8 or holds NUL, an enum ... ) or -EMSGSIZE (above a limit), with a static sentence in
+ * *ret_reason.
  */
 int unpack(const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t size,
            const struct unpack_limits *limits, ProtobufCMessage **ret, const char **ret_reason);

@@ -93,5 +93,6 @@ bool address_is_loopback(const char *address) {
 
     if (address_split(address, host, &port) < 0)
         return false;
-    return strcmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0;
+    return strcmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 ||
+           strcmp(host, "::1") == 0;
 }

@@ -3,13 +3,14 @@
 
 #include <stdbool.h>
 
-/* Whether this can be a member's name: [A-Za-z_][A-Za-z0-9_]*, at most MEMBER_NAME_MAX characters (D-Bus, too, takes it). */
+/* Whether this can be a member's name: [A-Za-z_][A-Za-z0-9_]*, at most MEMBER_NAME_MAX characters
+ * (D-Bus, too, takes it). */
 bool member_name_valid(const char *name);
 
 /*
- * Splits HOST:PORT, where HOST is a DNS name, an IPv4 address, or an IPv6 address in brackets, and PORT 0 to 65535.
- * ret_host has room for ADDRESS_MAX + 1 characters and gets the host without brackets. Returns 0 or
- * -EINVAL. Names are checked for their characters only and not looked up.
+ * Splits HOST:PORT, where HOST is a DNS name, an IPv4 address, or an IPv6 address in brackets, and
+ * PORT 0 to 65535. ret_host has room for ADDRESS_MAX + 1 characters and gets the host without
+ * brackets. Returns 0 or -EINVAL. Names are checked for their characters only and not looked up.
  */
 int address_split(const char *address, char *ret_host, unsigned *ret_port);
 /* Whether address_split() takes it and the port is not 0: something one can dial. */

@@ -27,7 +27,8 @@ static void make_table(void) {
 }
 
 #if defined(__x86_64__)
-__attribute__((target("sse4.2"))) static uint32_t with_instruction(uint32_t crc, const uint8_t *p, size_t size) {
+__attribute__((target("sse4.2"))) static uint32_t with_instruction(uint32_t crc, const uint8_t *p,
+                                                                   size_t size) {
     uint64_t wide = crc;
 
     for (; size >= 8; p += 8, size -= 8) {
@@ -46,10 +47,12 @@ __attribute__((target("sse4.2"))) static uint32_t with_instruction(uint32_t crc,
 /* Eight bytes at a time from eight tables ("slicing by 8"). */
 static uint32_t with_table(uint32_t crc, const uint8_t *p, size_t size) {
     for (; size >= 8; p += 8, size -= 8) {
-        uint32_t low = crc ^ ((uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24);
+        uint32_t low = crc ^ ((uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 |
+                              (uint32_t)p[3] << 24);
 
-        crc = table[7][low & 0xff] ^ table[6][low >> 8 & 0xff] ^ table[5][low >> 16 & 0xff] ^ table[4][low >> 24] ^
-              table[3][p[4]] ^ table[2][p[5]] ^ table[1][p[6]] ^ table[0][p[7]];
+        crc = table[7][low & 0xff] ^ table[6][low >> 8 & 0xff] ^ table[5][low >> 16 & 0xff] ^
+              table[4][low >> 24] ^ table[3][p[4]] ^ table[2][p[5]] ^ table[1][p[6]] ^
+              table[0][p[7]];
     }
     for (; size; p++, size--)
         crc = table[0][(crc ^ *p) & 0xff] ^ (crc >> 8);

@@ -1,17 +1,18 @@
 /*
- * base: what every room shares and no room owns: errors, checks, addresses, checksums, the host. It knows
- * nothing of raft or keys and calls only libc.
+ * base: what every room shares and no room owns: errors, checks, addresses, checksums, the host. It
+ * knows nothing of raft or keys and calls only libc.
  *
- * Errors. A function that can fail returns 0, a negative errno (unexpected; forwarded unchanged; what it returns
- * in ret_ arguments is untouched), or, where its comment says so, a positive enum error_code: an outcome that the
- * caller must handle and that a user may get to see.
+ * Errors. A function that can fail returns 0, a negative errno (unexpected; forwarded unchanged;
+ * what it returns in ret_ arguments is untouched), or, where its comment says so, a positive enum
+ * error_code: an outcome that the caller must handle and that a user may get to see.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 
-/* The numbers are those of raftkv.v1.ErrorCode (proto/raftkv.proto); the service asserts that they agree. */
+/* The numbers are those of raftkv.v1.ErrorCode (proto/raftkv.proto); the service asserts that they
+ * agree. */
 enum error_code {
     ERROR_OK = 0,
     ERROR_INVALID_ARGUMENT = 1,
@@ -35,10 +36,12 @@ enum error_code {
     ERROR_CODE_COUNT
 };
 
-/* The CamelCase name ("NotFound"): the last part of the D-Bus error name, and what raftkvctl prints. */
+/* The CamelCase name ("NotFound"): the last part of the D-Bus error name, and what raftkvctl
+ * prints. */
 const char *error_name(enum error_code code);
 
-/* The exit status of raftkvctl for an error from a node: 10 + code. (1: other failures, 2: wrong usage.) */
+/* The exit status of raftkvctl for an error from a node: 10 + code. (1: other failures, 2: wrong
+ * usage.) */
 int error_exit_status(enum error_code code);
 
 /* A failure with its explanation, for a person. */

@@ -1,7 +1,7 @@
 /*
- * host: the functions through which a node gets time, chance, threads and other nodes. The daemon's host is
- * libuv (src/daemon), the simulator's a queue of virtual events (tests/sim). Everything between the doors
- * and the disk reaches the outside through this structure only.
+ * host: the functions through which a node gets time, chance, threads and other nodes. The daemon's
+ * host is libuv (src/daemon), the simulator's a queue of virtual events (tests/sim). Everything
+ * between the doors and the disk reaches the outside through this structure only.
  *
  * All functions are called on the loop thread, and all completions come there.
  */
@@ -15,13 +15,14 @@
 #include "base/limits.h"
 
 /*
- * A lane is a serial queue of blocking work: its jobs run one after another in the order of their submission, off
- * the loop thread. The log lane appends and flushes, the state lane alone touches the B-trees, the background lane
- * makes checkpoints.
+ * A lane is a serial queue of blocking work: its jobs run one after another in the order of their
+ * submission, off the loop thread. The log lane appends and flushes, the state lane alone touches
+ * the B-trees, the background lane makes checkpoints.
  */
 enum lane { LANE_LOG, LANE_STATE, LANE_BACKGROUND, LANE_COUNT };
 
-/* One piece of work. Embed it; whoever submits it owns the memory, and frees it in done() at the earliest. */
+/* One piece of work. Embed it; whoever submits it owns the memory, and frees it in done() at the
+ * earliest. */
 struct job {
     void (*run)(struct job *job);  /* on the lane; must not touch anything of the loop thread */
     void (*done)(struct job *job); /* on the loop thread, after run, in the order of the lane */
@@ -44,8 +45,10 @@ struct peer {
     char address[ADDRESS_MAX + 1];
 };
 
-/* The answer to host->identify: failure is NULL and identity set, or the other way round. Called once. */
-typedef void (*identify_cb)(void *data, const struct identity *identity, const struct failure *failure);
+/* The answer to host->identify: failure is NULL and identity set, or the other way round. Called
+ * once. */
+typedef void (*identify_cb)(void *data, const struct identity *identity,
+                            const struct failure *failure);
 
 struct host {
     void *data; /* the host's own */
@@ -56,24 +59,29 @@ struct host {
     uint64_t (*random)(struct host *host);
     /* Runs a job on a lane. */
     void (*submit)(struct host *host, enum lane lane, struct job *job);
-    /* Has node_tick() called at that time (of now()), or soon after; replaces what was asked before. */
+    /* Has node_tick() called at that time (of now()), or soon after; replaces what was asked
+     * before. */
     void (*wake_at)(struct host *host, uint64_t time);
 
     /*
-     * Sends one encoded PeerMessage (malloc'd; taken over in every case) to a member. Urgent messages overtake the
-     * others. Order within each of the two kinds is kept on one connection; what can't be sent (no link, queue
-     * full) is dropped silently: raft repeats it, and the service has deadlines.
+     * Sends one encoded PeerMessage (malloc'd; taken over in every case) to a member. Urgent
+     * messages overtake the others. Order within each of the two kinds is kept on one connection;
+     * what can't be sent (no link, queue full) is dropped silently: raft repeats it, and the
+     * service has deadlines.
      */
     void (*send)(struct host *host, uint64_t member_id, bool urgent, uint8_t *message, size_t size);
     /* Bytes that wait in the bulk queue of the link to that member; 0 without a link. */
     size_t (*backlog)(struct host *host, uint64_t member_id);
     /* Whether the link to that member is up. */
     bool (*linked)(struct host *host, uint64_t member_id);
-    /* The other members by the newest configuration: dial these, drop all others. The array is copied. */
+    /* The other members by the newest configuration: dial these, drop all others. The array is
+     * copied. */
     void (*set_peers)(struct host *host, const struct peer *peers, size_t count);
     /* Contacts the node at an address and learns who it is; gives up after timeout_ms. */
-    void (*identify)(struct host *host, const char *address, uint64_t timeout_ms, identify_cb callback, void *data);
+    void (*identify)(struct host *host, const char *address, uint64_t timeout_ms,
+                     identify_cb callback, void *data);
 
-    /* The node can't go on (a failed disk, a broken invariant of a library): end the process, with this reason. */
+    /* The node can't go on (a failed disk, a broken invariant of a library): end the process, with
+     * this reason. */
     void (*fatal)(struct host *host, const char *reason);
 };

@@ -22,7 +22,8 @@ int journal_level(void) {
     return current_level;
 }
 
-static void write_message(int priority, const char *const *fields, const char *format, va_list arguments) {
+static void write_message(int priority, const char *const *fields, const char *format,
+                          va_list arguments) {
     char message[MESSAGE_MAX];
     size_t count = 0;
 
@@ -50,8 +51,10 @@ void journal_with(int priority, const char *const *fields, const char *format, .
     va_end(arguments);
 }
 
-void journal_sink_stderr(void *data, int priority, const char *message, const char *const *fields, size_t count) {
-    static const char *const words[] = {"emergency: ", "alert: ", "critical: ", "error: ", "warning: ", "", "", ""};
+void journal_sink_stderr(void *data, int priority, const char *message, const char *const *fields,
+                         size_t count) {
+    static const char *const words[] = {
+        "emergency: ", "alert: ", "critical: ", "error: ", "warning: ", "", "", ""};
 
     (void)data;
     (void)fields;

@@ -1,14 +1,17 @@
 /*
- * What a node tells its administrator. Rooms say what happened with a priority, a sentence and fields; where it goes (the
- * journal with fields, standard error as lines, nowhere in tests) is the sink's business.
+ * What a node tells its administrator. Rooms say what happened with a priority, a sentence and
+ * fields; where it goes (the journal with fields, standard error as lines, nowhere in tests) is the
+ * sink's business.
  */
 #pragma once
 
 #include <stddef.h>
 #include <syslog.h>
 
-/* Fields are "NAME=value" strings as sd_journal_send() takes them; names are upper case, RAFTKV_... for our own. */
-typedef void (*journal_sink)(void *data, int priority, const char *message, const char *const *fields, size_t count);
+/* Fields are "NAME=value" strings as sd_journal_send() takes them; names are upper case, RAFTKV_...
+ * for our own. */
+typedef void (*journal_sink)(void *data, int priority, const char *message,
+                             const char *const *fields, size_t count);
 
 /* Sets the sink for the whole process. Until then: lines on standard error. */
 void journal_set_sink(journal_sink sink, void *data);
@@ -21,5 +24,7 @@ void journal(int priority, const char *format, ...) __attribute__((format(printf
 /* The same with fields: an array of "NAME=value" strings that ends with NULL. */
 void journal_with(int priority, const char *const *fields, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* The default sink: one line on standard error, with the priority as systemd reads it when that is a pipe ("<6>..."). */
-void journal_sink_stderr(void *data, int priority, const char *message, const char *const *fields, size_t count);
+/* The default sink: one line on standard error, with the priority as systemd reads it when that is
+ * a pipe ("<6>..."). */
+void journal_sink_stderr(void *data, int priority, const char *message, const char *const *fields,
+                         size_t count);

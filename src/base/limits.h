@@ -1,39 +1,42 @@
-/* Every limit that a user can meet, stated once: server, clients and manual pages take it from here. */
+/* Every limit that a user can meet, stated once: server, clients and manual pages take it from
+ * here. */
 #pragma once
 
 #include <stdint.h>
 
 enum {
-    KEY_SIZE_MAX = 4096,                         /* bytes; a key has at least 1 */
-    VALUE_SIZE_MAX = 4 * 1024 * 1024,            /* bytes */
-    REQUEST_SIZE_MAX = 8 * 1024 * 1024,          /* bytes of one encoded Request or Response */
+    KEY_SIZE_MAX = 4096,                /* bytes; a key has at least 1 */
+    VALUE_SIZE_MAX = 4 * 1024 * 1024,   /* bytes */
+    REQUEST_SIZE_MAX = 8 * 1024 * 1024, /* bytes of one encoded Request or Response */
     CLIENT_FRAME_SIZE_MAX = REQUEST_SIZE_MAX + 64 * 1024,
-    PEER_MESSAGE_SIZE_MAX = 9 * 1024 * 1024,     /* bytes of one encoded PeerMessage */
-    LINK_FRAME_SIZE_MAX = 128 * 1024,            /* bytes of one encoded LinkFrame */
-    FRAGMENT_SIZE_MAX = 64 * 1024,               /* bytes of a peer message in one fragment */
-    LINK_QUEUE_SIZE_MAX = 64 * 1024 * 1024,      /* bytes waiting to be sent to one peer */
+    PEER_MESSAGE_SIZE_MAX = 9 * 1024 * 1024, /* bytes of one encoded PeerMessage */
+    LINK_FRAME_SIZE_MAX = 128 * 1024,        /* bytes of one encoded LinkFrame */
+    FRAGMENT_SIZE_MAX = 64 * 1024,           /* bytes of a peer message in one fragment */
+    LINK_QUEUE_SIZE_MAX = 64 * 1024 * 1024,  /* bytes waiting to be sent to one peer */
     LIST_ITEMS_DEFAULT = 1000,
     LIST_ITEMS_MAX = 10000,
     LIST_BYTES_DEFAULT = 1024 * 1024,
     LIST_BYTES_MAX = 4 * 1024 * 1024,
-    MEMBER_NAME_MAX = 63,                        /* characters: [A-Za-z_][A-Za-z0-9_]* */
-    ADDRESS_MAX = 261,                           /* characters of HOST:PORT; a host has at most 253 */
-    MEMBERS_MAX = 32,                            /* voters and non-voters of one cluster */
+    MEMBER_NAME_MAX = 63, /* characters: [A-Za-z_][A-Za-z0-9_]* */
+    ADDRESS_MAX = 261,    /* characters of HOST:PORT; a host has at most 253 */
+    MEMBERS_MAX = 32,     /* voters and non-voters of one cluster */
     REQUEST_TIMEOUT_DEFAULT_MS = 20 * 1000,
     REQUEST_TIMEOUT_MAX_MS = 3600 * 1000,
-    CLIENT_CONNECTIONS_MAX = 10000,              /* default of MaxConnections= */
-    CLIENT_IN_FLIGHT_MAX = 1024,                 /* requests under way on one connection, default of MaxInFlight= */
-    CLIENT_OUTPUT_MAX = 32 * 1024 * 1024,        /* bytes of answers waiting for one connection to read them */
-    PEER_CONNECTIONS_MAX = 256,                  /* incoming links, hellos under way included */
+    CLIENT_CONNECTIONS_MAX = 10000, /* default of MaxConnections= */
+    CLIENT_IN_FLIGHT_MAX = 1024, /* requests under way on one connection, default of MaxInFlight= */
+    CLIENT_OUTPUT_MAX =
+        32 * 1024 * 1024,       /* bytes of answers waiting for one connection to read them */
+    PEER_CONNECTIONS_MAX = 256, /* incoming links, hellos under way included */
     HELLO_TIMEOUT_MS = 5000,
-    REQUESTS_WAITING_MAX = 20000,                /* requests in the service of one node */
+    REQUESTS_WAITING_MAX = 20000, /* requests in the service of one node */
     REQUESTS_WAITING_BYTES_MAX = 256 * 1024 * 1024,
-    PROPOSALS_IN_FLIGHT_MAX = 16384,             /* entries proposed and not applied yet */
+    PROPOSALS_IN_FLIGHT_MAX = 16384, /* entries proposed and not applied yet */
     ENTRY_SIZE_MAX = VALUE_SIZE_MAX + KEY_SIZE_MAX + 1024,
-    APPEND_BYTES_MAX = 2 * 1024 * 1024,          /* of entries in one AppendEntries, but at least one entry */
+    APPEND_BYTES_MAX =
+        2 * 1024 * 1024, /* of entries in one AppendEntries, but at least one entry */
     APPEND_ENTRIES_MAX = 1024,
     LOG_RECORD_SIZE_MAX = 9 * 1024 * 1024,
     PROTOCOL_MIN = 1,
     PROTOCOL_MAX = 1,
-    FORMAT_VERSION = 1,                          /* of the data directory */
+    FORMAT_VERSION = 1, /* of the data directory */
 };

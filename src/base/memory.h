@@ -1,7 +1,8 @@
 /*
- * Memory. raftkv limits every queue and buffer, so running out of memory means that the machine is out of it;
- * where nothing sensible is left to do the process ends (`xmalloc` and friends) and recovers at its next start.
- * Sizes that come from outside are checked against a limit before anything is allocated.
+ * Memory. raftkv limits every queue and buffer, so running out of memory means that the machine is
+ * out of it; where nothing sensible is left to do the process ends (`xmalloc` and friends) and
+ * recovers at its next start. Sizes that come from outside are checked against a limit before
+ * anything is allocated.
  */
 #pragma once
 
@@ -26,16 +27,16 @@ static inline void free_pointer(void *pointer) {
 #define _cleanup_(function) __attribute__((cleanup(function)))
 
 /* Takes the value of a pointer variable and leaves NULL. */
-#define TAKE(pointer)                     \
-    ({                                    \
+#define TAKE(pointer)                         \
+    ({                                        \
         __typeof__(pointer) *_p = &(pointer); \
-        __typeof__(pointer) _v = *_p;     \
-        *_p = NULL;                       \
-        _v;                               \
+        __typeof__(pointer) _v = *_p;         \
+        *_p = NULL;                           \
+        _v;                                   \
     })
 
 /* The structure that holds a member, from a pointer to the member. */
-#define container_of(pointer, type, member) ((type *)((char *)(pointer) - offsetof(type, member)))
+#define container_of(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 
 /* A growing byte buffer. Zero-initialised is empty. */
 struct buffer {

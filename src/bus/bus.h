@@ -1,7 +1,8 @@
 /*
- * bus: the D-Bus door. Turns method calls into Requests for the service and Responses into replies, and publishes the node's
- * properties. The interfaces are documented in dbus/ (introspection XML), which a test compares with what is
- * served. It has no event loop: the daemon polls its file descriptor. May use base, proto, service and sd-bus.
+ * bus: the D-Bus door. Turns method calls into Requests for the service and Responses into replies,
+ * and publishes the node's properties. The interfaces are documented in dbus/ (introspection XML),
+ * which a test compares with what is served. It has no event loop: the daemon polls its file
+ * descriptor. May use base, proto, service and sd-bus.
  */
 #pragma once
 
@@ -19,12 +20,14 @@ struct bus_options {
     struct service *service;
 };
 
-/* Connects, exports the objects and requests the name. ERROR_UNAVAILABLE with a failure that says which bus and why. */
+/* Connects, exports the objects and requests the name. ERROR_UNAVAILABLE with a failure that says
+ * which bus and why. */
 int bus_open(struct bus **ret, const struct bus_options *options, struct failure *failure);
 /* Calls under way are cancelled. Takes NULL; returns NULL. */
 struct bus *bus_close(struct bus *bus);
 
-/* For the loop: poll this descriptor for these poll(2) events, at most until that time (CLOCK_MONOTONIC, us; UINT64_MAX: no limit). */
+/* For the loop: poll this descriptor for these poll(2) events, at most until that time
+ * (CLOCK_MONOTONIC, us; UINT64_MAX: no limit). */
 int bus_fd(struct bus *bus);
 int bus_events(struct bus *bus);
 uint64_t bus_deadline(struct bus *bus);

@@ -1,7 +1,7 @@
 /*
- * node: one whole raftkv node below the doors: it opens the data directory, and ties raft, kv, store and service to the
- * lanes of a host. The daemon runs one on libuv, the simulator several in virtual time: this is the code that both share. May use
- * base, proto, store, kv, raft and service.
+ * node: one whole raftkv node below the doors: it opens the data directory, and ties raft, kv,
+ * store and service to the lanes of a host. The daemon runs one on libuv, the simulator several in
+ * virtual time: this is the code that both share. May use base, proto, store, kv, raft and service.
  */
 #pragma once
 
@@ -29,10 +29,12 @@ struct node_options {
 };
 
 /*
- * Opens and recovers everything, on the calling thread (it may take a while), and starts raft. The host's functions are called
- * from here on; the loop need not run yet. Failures as directory_open(), log_store_open() and state_open() say.
+ * Opens and recovers everything, on the calling thread (it may take a while), and starts raft. The
+ * host's functions are called from here on; the loop need not run yet. Failures as
+ * directory_open(), log_store_open() and state_open() say.
  */
-int node_open(struct node **ret, struct host *host, const struct node_options *options, struct failure *failure);
+int node_open(struct node **ret, struct host *host, const struct node_options *options,
+              struct failure *failure);
 
 /* Who this node is now. */
 const struct identity *node_identity(const struct node *node);
@@ -41,24 +43,32 @@ struct member *node_member(struct node *node);
 
 /* The time asked for by host->wake_at() has come. */
 void node_tick(struct node *node);
-/* To be called at the end of every turn of the loop in which something happened: submits what has gathered as one batch. */
+/* To be called at the end of every turn of the loop in which something happened: submits what has
+ * gathered as one batch. */
 void node_flush(struct node *node);
 
 /*
- * The door for other nodes. Whether to accept a link whose hello claims this identity: 0, or a positive code with the failure to send back.
- * `expected` is the member id that the dialler wants to talk to (0: anyone).
+ * The door for other nodes. Whether to accept a link whose hello claims this identity: 0, or a
+ * positive code with the failure to send back. `expected` is the member id that the dialler wants
+ * to talk to (0: anyone).
  */
-int node_admit(struct node *node, const struct identity *from, uint64_t expected, struct failure *failure);
-/* A welcome came from a node that was dialled as member `expected`: the same checks from the other side. */
-int node_check_welcome(struct node *node, const struct identity *from, uint64_t expected, struct failure *failure);
+int node_admit(struct node *node, const struct identity *from, uint64_t expected,
+               struct failure *failure);
+/* A welcome came from a node that was dialled as member `expected`: the same checks from the other
+ * side. */
+int node_check_welcome(struct node *node, const struct identity *from, uint64_t expected,
+                       struct failure *failure);
 /*
- * One encoded PeerMessage from an admitted link. 0, or -EBADMSG with a reason: the sender broke the protocol and the link must be closed.
+ * One encoded PeerMessage from an admitted link. 0, or -EBADMSG with a reason: the sender broke the
+ * protocol and the link must be closed.
  */
-int node_receive(struct node *node, uint64_t from, const uint8_t *message, size_t size, const char **ret_reason);
+int node_receive(struct node *node, uint64_t from, const uint8_t *message, size_t size,
+                 const char **ret_reason);
 
 /*
- * Stops: refuses new requests, hands leadership over if leader, waits for what is under way, all within timeout_ms; then `stopped` is
- * called once, and node_close() may follow when all lanes are idle.
+ * Stops: refuses new requests, hands leadership over if leader, waits for what is under way, all
+ * within timeout_ms; then `stopped` is called once, and node_close() may follow when all lanes are
+ * idle.
  */
 void node_stop(struct node *node, uint64_t timeout_ms, void (*stopped)(void *data), void *data);
 /* Closes the environments. All lanes must be idle. Takes NULL; returns NULL. */

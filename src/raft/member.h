@@ -1,8 +1,9 @@
 /*
- * raft: one member of the cluster. It drives libraft's step function from behind the guard, which keeps away from it
- * what it does not survive (ARCHITECTURE.md, "Hazards of libraft"), and carries out elections' outcomes, membership changes and transfers.
- * It does no I/O: time, chance, lanes and peers come through the host, the disk and the state machine through
- * struct member_effects. May use base, proto and libraft.
+ * raft: one member of the cluster. It drives libraft's step function from behind the guard, which
+ * keeps away from it what it does not survive (ARCHITECTURE.md, "Hazards of libraft"), and carries
+ * out elections' outcomes, membership changes and transfers. It does no I/O: time, chance, lanes
+ * and peers come through the host, the disk and the state machine through struct member_effects.
+ * May use base, proto and libraft.
  *
  * Everything here runs on the loop thread.
  */
@@ -21,7 +22,8 @@ struct member;
 enum member_role { MEMBER_NONE, MEMBER_VOTER, MEMBER_STANDBY };
 enum member_state { MEMBER_FOLLOWER, MEMBER_CANDIDATE, MEMBER_LEADER };
 
-/* One server of the configuration. The raft address of a server carries all of it but the id and the role. */
+/* One server of the configuration. The raft address of a server carries all of it but the id and
+ * the role. */
 struct server {
     uint64_t id;
     enum member_role role;
@@ -52,25 +54,32 @@ struct member_view {
     uint64_t applied_index;
     uint64_t first_index; /* of the log */
     uint64_t last_index;
-    /* Leader only: an entry of the own term is applied, so that reads and changes may begin (hazard L3). */
+    /* Leader only: an entry of the own term is applied, so that reads and changes may begin (hazard
+     * L3). */
     bool serving;
-    /* All that this node may have shown before its restart is applied: stale reads may be answered. */
+    /* All that this node may have shown before its restart is applied: stale reads may be answered.
+     */
     bool readable;
 };
 void member_get_view(const struct member *member, struct member_view *ret);
 /* The committed configuration (applied here). */
 const struct configuration *member_configuration(const struct member *member);
-/* Leader only: how far a server has the log durably (match index), and when it last answered (host time, 0: never). */
-bool member_progress(const struct member *member, uint64_t id, uint64_t *ret_match, uint64_t *ret_last_contact);
+/* Leader only: how far a server has the log durably (match index), and when it last answered (host
+ * time, 0: never). */
+bool member_progress(const struct member *member, uint64_t id, uint64_t *ret_match,
+                     uint64_t *ret_last_contact);
 
 /*
- * A proposal: one entry to replicate. Fill data, size, type and done, and hand it to member_propose(). The memory stays
- * the caller's and must last until done(), which is called exactly once, perhaps long after:
- * - failure NULL: applied here; `result` is what the state machine answered for it (NULL for a barrier);
+ * A proposal: one entry to replicate. Fill data, size, type and done, and hand it to
+ * member_propose(). The memory stays the caller's and must last until done(), which is called
+ * exactly once, perhaps long after:
+ * - failure NULL: applied here; `result` is what the state machine answered for it (NULL for a
+ * barrier);
  * - ERROR_NOT_LEADER: it is not in the log and never will be; nothing happened;
  * - ERROR_BUSY, ERROR_NO_SPACE: refused, nothing happened;
  * - ERROR_UNAVAILABLE with outcome_unknown: the node stops.
- * A proposal whose leader lost its office waits until its index is applied, by this entry or another.
+ * A proposal whose leader lost its office waits until its index is applied, by this entry or
+ * another.
  */
 struct proposal {
     uint8_t *data; /* malloc'd; taken by member_propose() */
@@ -86,9 +95,10 @@ struct proposal {
 void member_propose(struct member *member, struct proposal *proposal);
 
 /*
- * A change of membership or of the leader, carried out by the leader. One at a time: a second one is refused with ERROR_BUSY.
- * done() is called exactly once; ERROR_NOT_LEADER means that nothing happened (yet) and that the request may be sent to the new
- * leader (this is also how a leader that must not remove or demote itself ends: it hands leadership over first).
+ * A change of membership or of the leader, carried out by the leader. One at a time: a second one
+ * is refused with ERROR_BUSY. done() is called exactly once; ERROR_NOT_LEADER means that nothing
+ * happened (yet) and that the request may be sent to the new leader (this is also how a leader that
+ * must not remove or demote itself ends: it hands leadership over first).
  */
 enum change_kind { CHANGE_ADD_VOTER, CHANGE_REMOVE, CHANGE_DEMOTE, CHANGE_TRANSFER };
 
@@ -97,8 +107,9 @@ struct change {
     char name[MEMBER_NAME_MAX + 1];     /* TRANSFER: empty means the most up-to-date voter */
     char peer_address[ADDRESS_MAX + 1]; /* ADD_VOTER */
     uint64_t expected_index;            /* configuration index, or 0 */
-    uint64_t deadline;                  /* host time by which the caller wants it; a transfer gives up then */
+    uint64_t deadline; /* host time by which the caller wants it; a transfer gives up then */
     /* configuration_index: the new one. leader: TRANSFER: the new leader's name. */
-    void (*done)(struct change *change, const struct failure *failure, uint64_t configuration_index, const char *leader);
+    void (*done)(struct change *change, const struct failure *failure, uint64_t configuration_index,
+                 const char *leader);
 };
 void member_change(struct member *member, struct change *change);

@@ -1,8 +1,10 @@
 /*
- * rpc: the network. Frames, listeners, client connections and peer links on libuv, and the limits on each. It turns
- * bytes into checked messages and back, and decides nothing else. May use base, proto, service and libuv.
+ * rpc: the network. Frames, listeners, client connections and peer links on libuv, and the limits
+ * on each. It turns bytes into checked messages and back, and decides nothing else. May use base,
+ * proto, service and libuv.
  *
- * client_door: the listener for clients. Every connection is a pipeline of Request frames; answers go back as they come.
+ * client_door: the listener for clients. Every connection is a pipeline of Request frames; answers
+ * go back as they come.
  */
 #pragma once
 
@@ -16,18 +18,23 @@ struct client_door;
 struct client_door_options {
     uv_loop_t *loop;
     struct service *service;
-    const char *listen;       /* HOST:PORT, of which the host may be a name, IPv4, IPv6 or a wildcard; port 0: any free one */
+    const char *listen; /* HOST:PORT, of which the host may be a name, IPv4, IPv6 or a wildcard;
+                           port 0: any free one */
     unsigned max_connections; /* further ones are told Busy and closed */
-    unsigned max_in_flight;   /* requests under way on one connection; above it the connection is not read */
+    unsigned max_in_flight; /* requests under way on one connection; above it the connection is not
+                               read */
 };
 
-/* Listens. ERROR_UNAVAILABLE with a failure that names the address and the reason (in use, no such host ...). */
-int client_door_open(struct client_door **ret, const struct client_door_options *options, struct failure *failure);
+/* Listens. ERROR_UNAVAILABLE with a failure that names the address and the reason (in use, no such
+ * host ...). */
+int client_door_open(struct client_door **ret, const struct client_door_options *options,
+                     struct failure *failure);
 /* The port that it listens on. */
 unsigned client_door_port(const struct client_door *door);
 /* Open connections now. */
 size_t client_door_connections(const struct client_door *door);
 /* Stops accepting; connections stay until client_door_close(). */
 void client_door_stop_listening(struct client_door *door);
-/* Closes everything; requests under way are cancelled. `closed` is called from the loop when the memory is gone. */
+/* Closes everything; requests under way are cancelled. `closed` is called from the loop when the
+ * memory is gone. */
 void client_door_close(struct client_door *door, void (*closed)(void *data), void *data);

@@ -1,7 +1,8 @@
 /*
- * links: the connections between nodes. A link is one TCP connection in one direction (proto/peer.proto): this node dials every
- * peer it was told of, sends on what it dialled, and receives on what others dialled. Reconnects with
- * backoff and jitter. Messages are opaque bytes here.
+ * links: the connections between nodes. A link is one TCP connection in one direction
+ * (proto/peer.proto): this node dials every peer it was told of, sends on what it dialled, and
+ * receives on what others dialled. Reconnects with backoff and jitter. Messages are opaque bytes
+ * here.
  */
 #pragma once
 
@@ -12,13 +13,17 @@
 
 struct links;
 
-/* What the node above decides and takes. The same contracts as node_identity, node_admit, ... (src/node/node.h). */
+/* What the node above decides and takes. The same contracts as node_identity, node_admit, ...
+ * (src/node/node.h). */
 struct links_handler {
     void *data;
     const struct identity *(*identity)(void *data);
-    int (*admit)(void *data, const struct identity *from, uint64_t expected, struct failure *failure);
-    int (*check_welcome)(void *data, const struct identity *from, uint64_t expected, struct failure *failure);
-    int (*receive)(void *data, uint64_t from, const uint8_t *message, size_t size, const char **ret_reason);
+    int (*admit)(void *data, const struct identity *from, uint64_t expected,
+                 struct failure *failure);
+    int (*check_welcome)(void *data, const struct identity *from, uint64_t expected,
+                         struct failure *failure);
+    int (*receive)(void *data, uint64_t from, const uint8_t *message, size_t size,
+                   const char **ret_reason);
 };
 
 struct links_options {
@@ -32,13 +37,16 @@ int links_open(struct links **ret, const struct links_options *options, struct f
 unsigned links_port(const struct links *links);
 
 /*
- * As struct host says of send, backlog, linked, set_peers and identify. A node that was never in a configuration answers
- * the members that dial it by dialling back the address of their hello, until set_peers() names it.
+ * As struct host says of send, backlog, linked, set_peers and identify. A node that was never in a
+ * configuration answers the members that dial it by dialling back the address of their hello, until
+ * set_peers() names it.
  */
-void links_send(struct links *links, uint64_t member_id, bool urgent, uint8_t *message, size_t size);
+void links_send(struct links *links, uint64_t member_id, bool urgent, uint8_t *message,
+                size_t size);
 size_t links_backlog(const struct links *links, uint64_t member_id);
 bool links_linked(const struct links *links, uint64_t member_id);
 void links_set_peers(struct links *links, const struct peer *peers, size_t count);
-void links_identify(struct links *links, const char *address, uint64_t timeout_ms, identify_cb callback, void *data);
+void links_identify(struct links *links, const char *address, uint64_t timeout_ms,
+                    identify_cb callback, void *data);
 
 void links_close(struct links *links, void (*closed)(void *data), void *data);

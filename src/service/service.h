@@ -1,8 +1,8 @@
 /*
- * service: the one path of every request. The doors (bus, client TCP, a request forwarded by another node) hand it a
- * Request and get one Response back. It validates, decides whether to answer here or to forward to the leader,
- * waits for a leader where there is none, and keeps deadlines. It knows no socket, no bus, no loop. May use
- * base, proto, raft and kv.
+ * service: the one path of every request. The doors (bus, client TCP, a request forwarded by
+ * another node) hand it a Request and get one Response back. It validates, decides whether to
+ * answer here or to forward to the leader, waits for a leader where there is none, and keeps
+ * deadlines. It knows no socket, no bus, no loop. May use base, proto, raft and kv.
  *
  * Everything here runs on the loop thread; reads of the state run as jobs on the state lane.
  */
@@ -20,21 +20,26 @@
 struct service;
 struct call;
 
-/* Valid during the callback. Called exactly once for each call that was not cancelled; perhaps before service_handle() returns. */
+/* Valid during the callback. Called exactly once for each call that was not cancelled; perhaps
+ * before service_handle() returns. */
 typedef void (*service_reply)(void *data, const Raftkv__V1__Response *response);
 
 /*
- * Takes over a decoded request (from unpack()) and answers it through `reply`, at the latest at its deadline. `id` is echoed.
- * Returns a handle for service_cancel(), or NULL when it was answered already.
+ * Takes over a decoded request (from unpack()) and answers it through `reply`, at the latest at its
+ * deadline. `id` is echoed. Returns a handle for service_cancel(), or NULL when it was answered
+ * already.
  */
-struct call *service_handle(struct service *service, Raftkv__V1__Request *request, service_reply reply, void *data);
+struct call *service_handle(struct service *service, Raftkv__V1__Request *request,
+                            service_reply reply, void *data);
 /* The caller is gone: reply will not be called. What was begun goes on. */
 void service_cancel(struct service *service, struct call *call);
 
-/* The local node's status, without asking anyone; free with ..._member_status_free_unpacked semantics: strings are owned by the message. */
+/* The local node's status, without asking anyone; free with ..._member_status_free_unpacked
+ * semantics: strings are owned by the message. */
 Raftkv__V1__MemberStatus *service_local_status(struct service *service);
 
-/* Called whenever the local status changed (state, term, leader, indexes, membership); at most once a loop iteration. */
+/* Called whenever the local status changed (state, term, leader, indexes, membership); at most once
+ * a loop iteration. */
 typedef void (*service_observer)(void *data);
 void service_set_observer(struct service *service, service_observer observer, void *data);
 
@@ -47,9 +52,11 @@ struct service_options {
     const struct identity *identity; /* must outlive the service; cluster_id may change */
 };
 struct service *service_new(const struct service_options *options);
-/* Answers everything that still waits with ERROR_UNAVAILABLE (outcome_unknown where it is). Takes NULL; returns NULL. */
+/* Answers everything that still waits with ERROR_UNAVAILABLE (outcome_unknown where it is). Takes
+ * NULL; returns NULL. */
 struct service *service_free(struct service *service);
-/* From here on new requests are refused with ERROR_UNAVAILABLE; returns how many are still under way. */
+/* From here on new requests are refused with ERROR_UNAVAILABLE; returns how many are still under
+ * way. */
 size_t service_drain(struct service *service);
 
 /* State, leader, term, configuration or an index of the member changed. */
@@ -59,8 +66,11 @@ uint64_t service_next_deadline(const struct service *service);
 void service_tick(struct service *service);
 
 /*
- * Peer messages that are the service's. A forwarded request is answered by a ForwardResponse through host->send. Messages stay
- * the caller's, except that the nested request is taken (set to NULL in the message).
+ * Peer messages that are the service's. A forwarded request is answered by a ForwardResponse
+ * through host->send. Messages stay the caller's, except that the nested request is taken (set to
+ * NULL in the message).
  */
-void service_forward_request(struct service *service, uint64_t from, Raftkv__V1__ForwardRequest *message);
-void service_forward_response(struct service *service, uint64_t from, const Raftkv__V1__ForwardResponse *message);
+void service_forward_request(struct service *service, uint64_t from,
+                             Raftkv__V1__ForwardRequest *message);
+void service_forward_response(struct service *service, uint64_t from,
+                              const Raftkv__V1__ForwardResponse *message);

@@ -1,6 +1,7 @@
 /*
- * directory: whose data directory this is. The file `identity` says member id, name, cluster id, incarnation and
- * format version; `lock` is held (flock) as long as the node runs. Layout: identity, lock, log/, state/.
+ * directory: whose data directory this is. The file `identity` says member id, name, cluster id,
+ * incarnation and format version; `lock` is held (flock) as long as the node runs. Layout:
+ * identity, lock, log/, state/.
  */
 #pragma once
 
@@ -24,15 +25,17 @@ struct directory {
 };
 
 /*
- * Opens the data directory of the node `name`, creating what is missing (mode 0700) with member_id `new_member_id`, takes the
- * lock, and raises the incarnation durably. Refuses, changing nothing: a directory in use by another process
- * (ERROR_BUSY), one of another node's name, with a newer format, or with a file `identity` that is damaged, or
- * with data but without `identity` (all ERROR_INVALID_ARGUMENT), and what the file system refuses (ERROR_INTERNAL with
- * the reason: read-only, no permission, not a directory ...).
+ * Opens the data directory of the node `name`, creating what is missing (mode 0700) with member_id
+ * `new_member_id`, takes the lock, and raises the incarnation durably. Refuses, changing nothing: a
+ * directory in use by another process (ERROR_BUSY), one of another node's name, with a newer
+ * format, or with a file `identity` that is damaged, or with data but without `identity` (all
+ * ERROR_INVALID_ARGUMENT), and what the file system refuses (ERROR_INTERNAL with the reason:
+ * read-only, no permission, not a directory ...).
  */
-int directory_open(struct directory *ret, const char *path, const char *name, uint64_t new_member_id,
-                   struct failure *failure);
-/* Durably (write, fsync, rename, fsync of the directory) sets the cluster id and the bootstrap flag. */
+int directory_open(struct directory *ret, const char *path, const char *name,
+                   uint64_t new_member_id, struct failure *failure);
+/* Durably (write, fsync, rename, fsync of the directory) sets the cluster id and the bootstrap
+ * flag. */
 int directory_set_cluster(struct directory *directory, uint64_t cluster_id, bool bootstrapping);
 void directory_deinit(struct directory *directory);
 

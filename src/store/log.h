@@ -1,10 +1,12 @@
 /*
- * store: what a node keeps on disk, in Berkeley DB: the raft log (a log-only environment), the state (a transactional
- * environment), and the little file that says whose directory it is. Synchronous functions; no threads, no event
- * loop, no notion of raft's rules or of what keys mean. May use base, proto and Berkeley DB.
+ * store: what a node keeps on disk, in Berkeley DB: the raft log (a log-only environment), the
+ * state (a transactional environment), and the little file that says whose directory it is.
+ * Synchronous functions; no threads, no event loop, no notion of raft's rules or of what keys mean.
+ * May use base, proto and Berkeley DB.
  *
- * log: the raft log, term and vote. All functions run on the log lane, one at a time (log_store_open before there are
- * lanes). The format on disk and the rules of the scan at start are in ARCHITECTURE.md, "Formats on disk".
+ * log: the raft log, term and vote. All functions run on the log lane, one at a time
+ * (log_store_open before there are lanes). The format on disk and the rules of the scan at start
+ * are in ARCHITECTURE.md, "Formats on disk".
  */
 #pragma once
 
@@ -26,7 +28,8 @@ struct log_entry {
     size_t size; /* at most ENTRY_SIZE_MAX */
 };
 
-/* The mark: everything up to and including index is in the state and may be cut from the log. index 0: none. */
+/* The mark: everything up to and including index is in the state and may be cut from the log. index
+ * 0: none. */
 struct log_mark {
     uint64_t index;
     uint64_t term;
@@ -42,7 +45,8 @@ struct log_recovery {
     struct log_mark mark; /* configuration is a copy owned by the recovery */
     uint64_t first_index; /* of the entries below; 1 in an empty log without mark */
     uint64_t last_index;  /* first_index - 1 when there are none */
-    /* count = last_index - first_index + 1 entries. data and size are set for ENTRY_CHANGE only (owned here). */
+    /* count = last_index - first_index + 1 entries. data and size are set for ENTRY_CHANGE only
+     * (owned here). */
     struct log_entry *entries;
     /* Where a torn tail was cut: 0/0 when the log ended cleanly. */
     uint32_t cut_file, cut_offset;
@@ -52,43 +56,49 @@ struct log_recovery {
 void log_recovery_deinit(struct log_recovery *recovery);
 
 struct log_store_options {
-    const char *directory;  /* exists */
-    uint64_t member_id;     /* every record must carry it */
-    uint64_t incarnation;   /* run number of the records that this process writes; above every one on disk */
+    const char *directory; /* exists */
+    uint64_t member_id;    /* every record must carry it */
+    uint64_t incarnation;  /* run number of the records that this process writes; above every one on
+                              disk */
     uint64_t applied_index; /* of the state: the log must not end below it ... */
-    bool installed;         /* ... unless a snapshot was installed above the log: then the log is reset to applied_index */
-    uint64_t applied_term;  /* of applied_index, for that reset */
-    uint32_t file_size;     /* bytes of one log file; 0: the default */
+    bool installed; /* ... unless a snapshot was installed above the log: then the log is reset to
+                       applied_index */
+    uint64_t applied_term; /* of applied_index, for that reset */
+    uint32_t file_size;    /* bytes of one log file; 0: the default */
 };
 
 /*
- * Opens the log (creating it in an empty directory) and scans it. A torn tail is cut, zeroed and synced, and said in
- * *ret_recovery; any other damage is ERROR_INTERNAL with a failure that says which file, what is wrong and how the node
- * can rejoin; nothing is changed then. A log written by another member or a newer format is ERROR_INVALID_ARGUMENT.
+ * Opens the log (creating it in an empty directory) and scans it. A torn tail is cut, zeroed and
+ * synced, and said in *ret_recovery; any other damage is ERROR_INTERNAL with a failure that says
+ * which file, what is wrong and how the node can rejoin; nothing is changed then. A log written by
+ * another member or a newer format is ERROR_INVALID_ARGUMENT.
  */
-int log_store_open(struct log_store **ret, const struct log_store_options *options, struct log_recovery *ret_recovery,
-                   struct failure *failure);
+int log_store_open(struct log_store **ret, const struct log_store_options *options,
+                   struct log_recovery *ret_recovery, struct failure *failure);
 /* Closes without flushing what was not flushed. Takes NULL; returns NULL. */
 struct log_store *log_store_close(struct log_store *log);
 
 /*
- * Puts `count` entries from first_index on into the buffer of the log; durable after the next log_store_flush(). An index
- * that exists already cuts off the old entry and everything behind it. first_index is at most last + 1.
- * -ENOSPC: nothing more was put than what the flush will retry; call log_store_flush() again until it succeeds.
+ * Puts `count` entries from first_index on into the buffer of the log; durable after the next
+ * log_store_flush(). An index that exists already cuts off the old entry and everything behind it.
+ * first_index is at most last + 1. -ENOSPC: nothing more was put than what the flush will retry;
+ * call log_store_flush() again until it succeeds.
  */
-int log_store_append(struct log_store *log, uint64_t first_index, const struct log_entry *entries, size_t count);
+int log_store_append(struct log_store *log, uint64_t first_index, const struct log_entry *entries,
+                     size_t count);
 /* Puts term and vote into the buffer; durable after the next flush. */
 int log_store_set_vote(struct log_store *log, uint64_t term, uint64_t vote);
 /*
- * Makes everything put before durable. -ENOSPC: nothing is lost and nothing durable yet; what was put stays in the buffer and
- * must not be put again: call this again when there may be space. A failed fsync does not return (see
- * log_store_set_sync_failed).
+ * Makes everything put before durable. -ENOSPC: nothing is lost and nothing durable yet; what was
+ * put stays in the buffer and must not be put again: call this again when there may be space. A
+ * failed fsync does not return (see log_store_set_sync_failed).
  */
 int log_store_flush(struct log_store *log);
 
 /*
- * Reads entries from first_index on: at most `count`, and no more than max_bytes of data (but at least one). The
- * array and the data are one allocation to free() by the caller. -ENOENT below the first index.
+ * Reads entries from first_index on: at most `count`, and no more than max_bytes of data (but at
+ * least one). The array and the data are one allocation to free() by the caller. -ENOENT below the
+ * first index.
  */
 int log_store_read(struct log_store *log, uint64_t first_index, size_t count, size_t max_bytes,
                    struct log_entry **ret_entries, size_t *ret_count);
@@ -97,15 +107,15 @@ uint64_t log_store_first_index(const struct log_store *log);
 uint64_t log_store_last_index(const struct log_store *log);
 
 struct log_store_stats {
-    uint64_t bytes;   /* of files on disk */
+    uint64_t bytes; /* of files on disk */
     uint64_t files;
     uint64_t flushes; /* since open */
 };
 void log_store_get_stats(struct log_store *log, struct log_store_stats *ret);
 
 /*
- * Installs the process-wide hook behind Berkeley DB's fsync: a failed sync calls this and does not return, because the
- * library would sync again by itself and might get 0 although pages are gone. The default prints and _exit()s.
- * Called once by main before any environment is opened.
+ * Installs the process-wide hook behind Berkeley DB's fsync: a failed sync calls this and does not
+ * return, because the library would sync again by itself and might get 0 although pages are gone.
+ * The default prints and _exit()s. Called once by main before any environment is opened.
  */
 void store_set_sync_failed(void (*callback)(const char *reason));

@@ -1,8 +1,9 @@
 /*
- * state: what has been applied, in a transactional Berkeley DB environment: the users' keys, and beside them, in the
- * same transactions, the index up to which the state has come. All functions run on the state lane, one at a time,
- * except state_checkpoint(), which runs on the background lane beside them. Nothing is synced per transaction: the raft
- * log makes writes durable; state_checkpoint() bounds what must be applied again after a crash.
+ * state: what has been applied, in a transactional Berkeley DB environment: the users' keys, and
+ * beside them, in the same transactions, the index up to which the state has come. All functions
+ * run on the state lane, one at a time, except state_checkpoint(), which runs on the background
+ * lane beside them. Nothing is synced per transaction: the raft log makes writes durable;
+ * state_checkpoint() bounds what must be applied again after a crash.
  */
 #pragma once
 
@@ -14,7 +15,8 @@
 
 struct state;
 
-/* A stored key: what the kv room keeps with each value. data points into the state's buffer until the next call. */
+/* A stored key: what the kv room keeps with each value. data points into the state's buffer until
+ * the next call. */
 struct state_record {
     uint64_t create_revision;
     uint64_t modify_revision;
@@ -24,14 +26,15 @@ struct state_record {
 };
 
 struct state_options {
-    const char *directory; /* of the state as a whole: holds `current` and the directory that it names */
-    size_t cache_size;     /* bytes; 0: the default, 16 MiB */
+    const char
+        *directory; /* of the state as a whole: holds `current` and the directory that it names */
+    size_t cache_size; /* bytes; 0: the default, 16 MiB */
 };
 
 /*
- * Opens the state (creates an empty one in an empty directory) after Berkeley DB's own recovery; zeroes and syncs the
- * rest of its last log file before the first transaction. Damage: ERROR_INTERNAL with what, which file, and how
- * the node rejoins.
+ * Opens the state (creates an empty one in an empty directory) after Berkeley DB's own recovery;
+ * zeroes and syncs the rest of its last log file before the first transaction. Damage:
+ * ERROR_INTERNAL with what, which file, and how the node rejoins.
  */
 int state_open(struct state **ret, const struct state_options *options, struct failure *failure);
 /* With a last checkpoint. Takes NULL; returns NULL. */
@@ -41,18 +44,22 @@ struct state *state_abandon(struct state *state);
 
 /* The index and term of the last applied entry; 0, 0 in an empty state. */
 void state_applied(const struct state *state, uint64_t *ret_index, uint64_t *ret_term);
-/* The last applied configuration (raft's encoding) and its index; NULL, 0 when there was none. Owned by the state. */
-void state_configuration(const struct state *state, uint64_t *ret_index, const uint8_t **ret_data, size_t *ret_size);
+/* The last applied configuration (raft's encoding) and its index; NULL, 0 when there was none.
+ * Owned by the state. */
+void state_configuration(const struct state *state, uint64_t *ret_index, const uint8_t **ret_data,
+                         size_t *ret_size);
 /* The index of the snapshot that this state was installed from; 0 when it grew by itself. */
 uint64_t state_installed_index(const struct state *state);
 
 /* One transaction at a time. Reads between begin and commit see what was put. */
 int state_begin(struct state *state);
-int state_put(struct state *state, const void *key, size_t key_size, const struct state_record *record);
+int state_put(struct state *state, const void *key, size_t key_size,
+              const struct state_record *record);
 /* ERROR_NOT_FOUND when there is none. */
 int state_delete(struct state *state, const void *key, size_t key_size);
 int state_set_configuration(struct state *state, uint64_t index, const void *data, size_t size);
-/* Commits with the new applied index and term, atomically. -ENOSPC, -EIO: the transaction is undone. */
+/* Commits with the new applied index and term, atomically. -ENOSPC, -EIO: the transaction is
+ * undone. */
 int state_commit(struct state *state, uint64_t applied_index, uint64_t applied_term);
 void state_abort(struct state *state);
 
@@ -60,14 +67,18 @@ void state_abort(struct state *state);
 int state_get(struct state *state, const void *key, size_t key_size, struct state_record *ret);
 
 /*
- * Walks keys in byte order from the first one >= from, until the callback returns false or the keys end. The pointers are
- * valid during the callback.
+ * Walks keys in byte order from the first one >= from, until the callback returns false or the keys
+ * end. The pointers are valid during the callback.
  */
-typedef bool (*state_visit)(void *data, const uint8_t *key, size_t key_size, const struct state_record *record);
-int state_walk(struct state *state, const void *from, size_t from_size, state_visit visit, void *data);
+typedef bool (*state_visit)(void *data, const uint8_t *key, size_t key_size,
+                            const struct state_record *record);
+int state_walk(struct state *state, const void *from, size_t from_size, state_visit visit,
+               void *data);
 
-/* Writes dirty pages out, spread over time, and a checkpoint; on the background lane. Returns the applied index that is durable. */
+/* Writes dirty pages out, spread over time, and a checkpoint; on the background lane. Returns the
+ * applied index that is durable. */
 int state_checkpoint(struct state *state, uint64_t *ret_durable_index);
 
-/* A hash over all keys, records and the applied index, for tests and --verify: the same on two members at the same index. */
+/* A hash over all keys, records and the applied index, for tests and --verify: the same on two
+ * members at the same index. */
 int state_hash(struct state *state, uint64_t *ret_hash);
