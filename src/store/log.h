@@ -14,19 +14,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/entry.h"
 #include "base/error.h"
 
 struct log_store;
-
-/* The kinds of entries have raft's numbers (raft_entry_type, raftkv.v1.EntryType). */
-enum { ENTRY_COMMAND = 1, ENTRY_BARRIER = 2, ENTRY_CHANGE = 3 };
-
-struct log_entry {
-    uint64_t term;
-    uint8_t type;
-    const uint8_t *data;
-    size_t size; /* at most ENTRY_SIZE_MAX */
-};
 
 /* The mark: everything up to and including index is in the state and may be cut from the log. index
  * 0: none. */
