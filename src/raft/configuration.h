@@ -31,6 +31,12 @@ void server_format(const struct server *server, char *ret);
 /* The reverse, strictly; id and role are left alone. -EBADMSG. */
 int server_parse(const char *text, struct server *ret);
 
+/*
+ * Why this server can't be added: a static sentence that says what of it (id, name, peer or client
+ * address) another server already has. NULL: nothing.
+ */
+const char *configuration_taken(const struct configuration *c, const struct server *server);
+
 /* The deltas. Each asserts that it applies (name, id and addresses not taken; server there; room
  * left). */
 void configuration_add(struct configuration *c, const struct server *server);
