@@ -28,7 +28,20 @@ enum {
         32 * 1024 * 1024,       /* bytes of answers waiting for one connection to read them */
     PEER_CONNECTIONS_MAX = 256, /* incoming links, hellos under way included */
     HELLO_TIMEOUT_MS = 5000,
-    REQUESTS_WAITING_MAX = 20000, /* requests in the service of one node */
+    CLIENT_RECEIVE_MAX = 256 * 1024 * 1024,  /* bytes of requests that have not arrived whole yet,
+                                                over all client connections */
+    LINK_URGENT_MAX = 1024,                  /* urgent messages waiting for one peer */
+    LINK_URGENT_SIZE_MAX = 16 * 1024 * 1024, /* bytes of them */
+    LINKS_RECEIVE_MAX = 512 * 1024 * 1024,   /* bytes of peer messages that have not arrived whole
+                                                yet, over all incoming links */
+    LINKS_LEARNED_MAX = 16,     /* members that are dialled only because they dialled this node */
+    IDENTIFY_MAX = 64,          /* identify calls under way */
+    BUS_SENDERS_MAX = 1024,     /* D-Bus connections that are remembered */
+    BUS_SENDER_CALLS_MAX = 256, /* calls under way of one D-Bus connection */
+    BUS_SENDER_BYTES_MAX = 32 * 1024 * 1024, /* bytes of their arguments */
+    BUS_CALLS_MAX = 4096,                    /* calls under way of all D-Bus connections */
+    BUS_BYTES_MAX = 128 * 1024 * 1024,       /* bytes of their arguments */
+    REQUESTS_WAITING_MAX = 20000,            /* requests in the service of one node */
     REQUESTS_WAITING_BYTES_MAX = 256 * 1024 * 1024,
     PROPOSALS_IN_FLIGHT_MAX = 16384, /* entries proposed and not applied yet */
     ENTRY_SIZE_MAX = VALUE_SIZE_MAX + KEY_SIZE_MAX + 1024,
