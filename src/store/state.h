@@ -66,6 +66,10 @@ void state_abort(struct state *state);
 /* ERROR_NOT_FOUND when there is none. A damaged page is -EIO. */
 int state_get(struct state *state, const void *key, size_t key_size, struct state_record *ret);
 
+/* The same without reading the value: value_size is 0. */
+int state_get_header(struct state *state, const void *key, size_t key_size,
+                     struct state_record *ret);
+
 /*
  * Walks keys in byte order from the first one >= from, until the callback returns false or the keys
  * end. The pointers are valid during the callback.
@@ -74,6 +78,9 @@ typedef bool (*state_visit)(void *data, const uint8_t *key, size_t key_size,
                             const struct state_record *record);
 int state_walk(struct state *state, const void *from, size_t from_size, state_visit visit,
                void *data);
+/* The same without reading the values: value_size is 0. */
+int state_walk_headers(struct state *state, const void *from, size_t from_size, state_visit visit,
+                       void *data);
 
 /* Writes dirty pages out, spread over time, and a checkpoint; on the background lane. Returns the
  * applied index that is durable. */
@@ -82,3 +89,7 @@ int state_checkpoint(struct state *state, uint64_t *ret_durable_index);
 /* A hash over all keys, records and the applied index, for tests and --verify: the same on two
  * members at the same index. */
 int state_hash(struct state *state, uint64_t *ret_hash);
+
+/* Copies Berkeley DB's last message, for the journal after a failure; empty when there was none. On
+ * any lane. */
+void state_last_message(struct state *state, char *ret, size_t size);

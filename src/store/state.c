@@ -1,0 +1,394 @@
+/* Opening and closing the state. */
+#include "store/state_internal.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/limits.h"
+
+enum {
+    PAGE_SIZE = 8192,
+    LOG_BUFFER_SIZE = 256 * 1024,
+    CACHE_SIZE_DEFAULT = 16 * 1024 * 1024,
+    CACHE_SIZE_MIN = 64 * 1024,
+    /* A checkpoint writes this many pages and then sleeps so long: it takes longer, but the raft
+     * log's flushes beside it keep their speed. */
+    CHECKPOINT_PAGES = 16,
+    CHECKPOINT_PAUSE_US = 4000,
+};
+
+#define FIRST_DIRECTORY "state-1"
+
+/* Environments given up by state_abandon(): Berkeley DB can't free them without writing. */
+static struct state *_Atomic abandoned;
+
+int state_error(int result) {
+    if (result == 0)
+        return 0;
+    if (result == DB_NOTFOUND)
+        return ERROR_NOT_FOUND;
+    /* Berkeley DB's own codes lie far below those of the system: a page that is not what was
+     * written, an environment that has panicked. */
+    return result > 0 ? -result : -EIO;
+}
+
+static void keep_message(const DB_ENV *environment, const char *prefix, const char *message) {
+    struct state *state = environment->app_private;
+
+    (void)prefix;
+    pthread_mutex_lock(&state->message_lock);
+    snprintf(state->message, sizeof state->message, "%s", message);
+    pthread_mutex_unlock(&state->message_lock);
+}
+
+void state_last_message(struct state *state, char *ret, size_t size) {
+    pthread_mutex_lock(&state->message_lock);
+    snprintf(ret, size, "%s", state->message);
+    pthread_mutex_unlock(&state->message_lock);
+}
+
+int state_create_environment(struct state *state, DB_ENV **ret) {
+    DB_ENV *environment;
+    int r;
+
+    r = db_env_create(&environment, 0);
+    if (r != 0)
+        return state_error(r);
+    environment->app_private = state;
+    environment->set_errcall(environment, keep_message);
+    r = environment->set_lg_max(environment, STATE_LOG_FILE_SIZE);
+    if (r == 0)
+        r = environment->set_lg_bsize(environment, LOG_BUFFER_SIZE);
+    if (r != 0) {
+        environment->close(environment, 0);
+        return state_error(r);
+    }
+    *ret = environment;
+    return 0;
+}
+
+static int open_environment(struct state *state, size_t cache_size) {
+    DB_ENV *environment;
+    size_t size = cache_size ? cache_size : CACHE_SIZE_DEFAULT;
+    int r;
+
+    r = state_create_environment(state, &environment);
+    if (r < 0)
+        return r;
+    state->environment = environment;
+    /* Berkeley DB adds a quarter for its own tables. */
+    size = (size < CACHE_SIZE_MIN ? CACHE_SIZE_MIN : size) / 5 * 4;
+    r = environment->set_cachesize(environment, (uint32_t)(size >> 30),
+                                   (uint32_t)(size & ((1U << 30) - 1)), 1);
+    if (r == 0)
+        r = environment->set_flags(environment, DB_TXN_NOSYNC, 1);
+    if (r == 0)
+        r = environment->log_set_config(environment, DB_LOG_AUTO_REMOVE, 1);
+    if (r == 0)
+        r = environment->open(environment, state->environment_directory,
+                              DB_CREATE | DB_RECOVER | DB_PRIVATE | DB_THREAD | DB_INIT_MPOOL |
+                                  DB_INIT_LOG | DB_INIT_TXN,
+                              0600);
+    if (r == 0)
+        r = environment->set_mp_max_write(environment, CHECKPOINT_PAGES, CHECKPOINT_PAUSE_US);
+    return state_error(r);
+}
+
+static int open_tree(struct state *state, const char *name, DB **ret) {
+    DB *tree;
+    int r;
+
+    r = db_create(&tree, state->environment, 0);
+    if (r != 0)
+        return state_error(r);
+    r = tree->set_pagesize(tree, PAGE_SIZE);
+    if (r == 0)
+        r = tree->set_flags(tree, DB_CHKSUM);
+    if (r == 0)
+        r = tree->open(tree, NULL, name, NULL, DB_BTREE, DB_CREATE | DB_AUTO_COMMIT | DB_THREAD,
+                       0600);
+    if (r != 0) {
+        tree->close(tree, DB_NOSYNC);
+        return state_error(r);
+    }
+    *ret = tree;
+    return 0;
+}
+
+/* Reads a record of numbers, then bytes, from `meta`: ERROR_NOT_FOUND when there is none. */
+static int read_meta(struct state *state, const char *name, uint64_t *numbers, size_t count,
+                     struct buffer *rest) {
+    size_t head = count * sizeof *numbers;
+    int r;
+
+    r = state_read(state, state->meta, name, strlen(name), UINT32_MAX);
+    if (r != 0)
+        return r;
+    if (state->value.size < head || (!rest && state->value.size != head))
+        return -EIO;
+    for (size_t i = 0; i < count; i++) {
+        memcpy(&numbers[i], state->value.data + i * sizeof *numbers, sizeof *numbers);
+        numbers[i] = le64toh(numbers[i]);
+    }
+    if (rest) {
+        rest->size = 0;
+        buffer_append(rest, state->value.data + head, state->value.size - head);
+    }
+    return 0;
+}
+
+static int load_meta(struct state *state, uint64_t *ret_format) {
+    uint64_t applied[2] = {0};
+    int r;
+
+    r = read_meta(state, STATE_META_FORMAT, ret_format, 1, NULL);
+    if (r != 0)
+        return r;
+    r = read_meta(state, STATE_META_APPLIED, applied, 2, NULL);
+    if (r < 0)
+        return r;
+    state->applied_index = applied[0];
+    state->applied_term = applied[1];
+    state->committed_index = applied[0];
+    r = read_meta(state, STATE_META_INSTALLED, &state->installed_index, 1, NULL);
+    if (r < 0)
+        return r;
+    r = read_meta(state, STATE_META_CONFIGURATION, &state->configuration_index, 1,
+                  &state->configuration);
+    return r < 0 ? r : 0;
+}
+
+static int unusable(struct state *state, int error, struct failure *failure) {
+    return failure_set(failure, ERROR_INTERNAL,
+                       "The state in %s can't be opened: %s%s%s. " STATE_REJOIN,
+                       state->environment_directory, strerror(-error),
+                       state->message[0] ? ": " : "", state->message);
+}
+
+/* Writes the first records of a new state, and then the name that makes it the current one. */
+static int initialise(struct state *state, struct failure *failure) {
+    uint64_t durable;
+    int r;
+
+    r = state_begin(state);
+    if (r == 0)
+        r = state_write_meta(state, STATE_META_FORMAT, (uint64_t[]){FORMAT_VERSION}, 1, NULL);
+    if (r == 0)
+        r = state_commit(state, 0, 0);
+    if (r == 0)
+        r = state_checkpoint(state, &durable);
+    if (r == 0)
+        r = state_sync_directory(state->environment_directory);
+    if (r == 0)
+        r = state_sync_directory(state->directory);
+    if (r == 0)
+        r = state_write_current(state->directory, FIRST_DIRECTORY);
+    if (r < 0)
+        return failure_set(failure, ERROR_INTERNAL, "Can't create the state in %s: %s.",
+                           state->environment_directory, strerror(-r));
+    return 0;
+}
+
+static bool stop_at_first(void *data, const uint8_t *key, size_t key_size,
+                          const struct state_record *record) {
+    (void)key;
+    (void)key_size;
+    (void)record;
+    *(bool *)data = true;
+    return false;
+}
+
+/* Without `current` there is either nothing yet, or what a start left that was cut short. */
+static int adopt(struct state *state, uint64_t format, struct failure *failure) {
+    bool has_keys = false;
+    int r;
+
+    r = state_walk_headers(state, NULL, 0, stop_at_first, &has_keys);
+    if (r < 0)
+        return unusable(state, r, failure);
+    if (has_keys || state->applied_index > 0 || state->installed_index > 0)
+        return failure_set(failure, ERROR_INTERNAL,
+                           "%s/current is missing, but %s holds a state. " STATE_REJOIN,
+                           state->directory, state->environment_directory);
+    if (format == 0)
+        return initialise(state, failure);
+    r = state_write_current(state->directory, FIRST_DIRECTORY);
+    if (r < 0)
+        return failure_set(failure, ERROR_INTERNAL, "Can't write %s/current: %s.", state->directory,
+                           strerror(-r));
+    return 0;
+}
+
+static int make_directory(const char *path, struct failure *failure) {
+    if (mkdir(path, 0700) < 0 && errno != EEXIST)
+        return failure_set(failure, ERROR_INTERNAL, "Can't create the directory %s: %s.", path,
+                           strerror(errno));
+    return 0;
+}
+
+/* Finds the environment's directory; *ret_new when no state was completed here yet. */
+static int find_environment(struct state *state, bool *ret_new, struct failure *failure) {
+    _cleanup_free_ char *name = NULL;
+    struct stat status;
+    int r;
+
+    r = state_read_current(state->directory, &name, failure);
+    *ret_new = r == -ENOENT;
+    if (r != 0 && r != -ENOENT)
+        return r;
+    state->environment_directory =
+        xasprintf("%s/%s", state->directory, name ? name : FIRST_DIRECTORY);
+    if (*ret_new)
+        return make_directory(state->environment_directory, failure);
+    if (stat(state->environment_directory, &status) < 0)
+        return failure_set(failure, ERROR_INTERNAL,
+                           "%s, which %s/current names, can't be used: %s. " STATE_REJOIN,
+                           state->environment_directory, state->directory, strerror(errno));
+    return 0;
+}
+
+/* The tail is cut before recovery, because recovery itself appends to the log. */
+static int open_current(struct state *state, const struct state_options *options, bool new,
+                        struct failure *failure) {
+    uint64_t format = 0;
+    int r;
+
+    r = state_cut_tail(state, failure);
+    if (r != 0)
+        return r;
+    r = open_environment(state, options->cache_size);
+    if (r == 0)
+        r = open_tree(state, "keys", &state->keys);
+    if (r == 0)
+        r = open_tree(state, "meta", &state->meta);
+    if (r < 0)
+        return unusable(state, r, failure);
+    r = load_meta(state, &format);
+    if (r < 0)
+        return unusable(state, r, failure);
+    if (r == ERROR_NOT_FOUND && !new)
+        return failure_set(failure, ERROR_INTERNAL,
+                           "The state in %s is damaged: it has lost its format. " STATE_REJOIN,
+                           state->environment_directory);
+    if (r == 0 && format != FORMAT_VERSION)
+        return failure_set(failure, ERROR_INVALID_ARGUMENT,
+                           "The state in %s has format %" PRIu64
+                           ", but this raftkvd reads format %d only. " STATE_REJOIN,
+                           state->environment_directory, format, FORMAT_VERSION);
+    return new ? adopt(state, format, failure) : 0;
+}
+
+static void free_state(struct state *state) {
+    pthread_mutex_destroy(&state->message_lock);
+    buffer_deinit(&state->configuration);
+    buffer_deinit(&state->pending_configuration);
+    buffer_deinit(&state->record);
+    buffer_deinit(&state->key);
+    buffer_deinit(&state->value);
+    free(state->environment_directory);
+    free(state->directory);
+    free(state);
+}
+
+/* Berkeley DB gives back the files, but not the memory, of an environment that has panicked; it
+ * stays reachable. */
+static void keep_abandoned(struct state *state) {
+    state->next_abandoned = atomic_load(&abandoned);
+    while (!atomic_compare_exchange_weak(&abandoned, &state->next_abandoned, state))
+        continue;
+}
+
+struct state *state_abandon(struct state *state) {
+    if (!state)
+        return NULL;
+    if (!state->environment) {
+        free_state(state);
+        return NULL;
+    }
+    state->environment->set_flags(state->environment, DB_PANIC_ENVIRONMENT, 1);
+    state->environment->close(state->environment, 0);
+    keep_abandoned(state);
+    return NULL;
+}
+
+static bool close_trees(struct state *state) {
+    int r = 0;
+
+    if (state->meta)
+        r = state->meta->close(state->meta, DB_NOSYNC);
+    if (r != DB_RUNRECOVERY && state->keys)
+        r = state->keys->close(state->keys, DB_NOSYNC);
+    return r != DB_RUNRECOVERY;
+}
+
+/* Closes without a checkpoint. */
+static void close_environment(struct state *state) {
+    if (!state->environment) {
+        free_state(state);
+        return;
+    }
+    state_abort(state);
+    if (!close_trees(state)) {
+        state_abandon(state);
+        return;
+    }
+    if (state->environment->close(state->environment, 0) == DB_RUNRECOVERY)
+        keep_abandoned(state);
+    else
+        free_state(state);
+}
+
+struct state *state_close(struct state *state) {
+    uint64_t durable;
+
+    if (!state)
+        return NULL;
+    state_abort(state);
+    state->environment->set_mp_max_write(state->environment, 0, 0);
+    /* Should it fail, the next start applies again what is not in the state. */
+    (void)state_checkpoint(state, &durable);
+    close_environment(state);
+    return NULL;
+}
+
+int state_open(struct state **ret, const struct state_options *options, struct failure *failure) {
+    struct state *state;
+    bool new;
+    int r;
+
+    r = make_directory(options->directory, failure);
+    if (r != 0)
+        return r;
+    state = xcalloc(1, sizeof *state);
+    pthread_mutex_init(&state->message_lock, NULL);
+    state->directory = xstrdup(options->directory);
+    r = find_environment(state, &new, failure);
+    if (r == 0)
+        r = open_current(state, options, new, failure);
+    if (r != 0) {
+        close_environment(state);
+        return r;
+    }
+    *ret = state;
+    return 0;
+}
+
+void state_applied(const struct state *state, uint64_t *ret_index, uint64_t *ret_term) {
+    *ret_index = state->applied_index;
+    *ret_term = state->applied_term;
+}
+
+void state_configuration(const struct state *state, uint64_t *ret_index, const uint8_t **ret_data,
+                         size_t *ret_size) {
+    *ret_index = state->configuration_index;
+    *ret_data = state->configuration_index ? state->configuration.data : NULL;
+    *ret_size = state->configuration_index ? state->configuration.size : 0;
+}
+
+uint64_t state_installed_index(const struct state *state) {
+    return state->installed_index;
+}

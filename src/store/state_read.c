@@ -1,0 +1,188 @@
+/* Reading the state: one key, keys in order, and a hash over all. */
+#include "store/state_internal.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/crc32c.h"
+
+enum { FIRST_CAPACITY = 4096 };
+
+/* What Berkeley DB may fill: bytes [0, size) of the data at most, into the buffer. */
+static DBT into(struct buffer *buffer, uint32_t size) {
+    DBT thing = {.flags = DB_DBT_USERMEM};
+
+    if (buffer->capacity < FIRST_CAPACITY) {
+        buffer->size = 0;
+        buffer_reserve(buffer, FIRST_CAPACITY);
+    }
+    thing.data = buffer->data;
+    thing.ulen = buffer->capacity < UINT32_MAX ? (uint32_t)buffer->capacity : UINT32_MAX;
+    if (size < UINT32_MAX) {
+        thing.flags |= DB_DBT_PARTIAL;
+        thing.dlen = size;
+    }
+    return thing;
+}
+
+/* Makes the buffer as large as Berkeley DB asked for. */
+static void grow(struct buffer *buffer, const DBT *thing) {
+    if (thing->size <= buffer->capacity)
+        return;
+    buffer->size = 0;
+    buffer_reserve(buffer, thing->size);
+}
+
+int state_read(struct state *state, DB *tree, const void *key, size_t key_size, uint32_t size) {
+    DBT key_thing = {.data = (void *)(uintptr_t)key, .size = (uint32_t)key_size};
+
+    for (;;) {
+        DBT thing = into(&state->value, size);
+        int r = tree->get(tree, state->transaction, &key_thing, &thing, 0);
+
+        if (r == DB_BUFFER_SMALL) {
+            grow(&state->value, &thing);
+            continue;
+        }
+        if (r == 0)
+            state->value.size = thing.size;
+        return state_error(r);
+    }
+}
+
+static int decode(const struct buffer *data, struct state_record *ret) {
+    uint64_t header[3];
+
+    if (data->size < sizeof header)
+        return -EIO;
+    memcpy(header, data->data, sizeof header);
+    *ret = (struct state_record){
+        .create_revision = le64toh(header[0]),
+        .modify_revision = le64toh(header[1]),
+        .version = le64toh(header[2]),
+        .value = data->data + sizeof header,
+        .value_size = data->size - sizeof header,
+    };
+    return 0;
+}
+
+int state_get(struct state *state, const void *key, size_t key_size, struct state_record *ret) {
+    int r;
+
+    state_shrink(&state->value);
+    r = state_read(state, state->keys, key, key_size, UINT32_MAX);
+
+    return r != 0 ? r : decode(&state->value, ret);
+}
+
+int state_get_header(struct state *state, const void *key, size_t key_size,
+                     struct state_record *ret) {
+    int r = state_read(state, state->keys, key, key_size, STATE_RECORD_HEADER_SIZE);
+
+    return r != 0 ? r : decode(&state->value, ret);
+}
+
+/* Moves the cursor: DB_NEXT, or DB_FIRST or DB_SET_RANGE (the first key >= from). */
+static int move(struct state *state, DBC *cursor, uint32_t how, const void *from, size_t from_size,
+                uint32_t size) {
+    for (;;) {
+        DBT key = into(&state->key, UINT32_MAX), value = into(&state->value, size);
+        int r;
+
+        if (how == DB_SET_RANGE) {
+            check(from_size <= key.ulen);
+            memcpy(key.data, from, from_size);
+            key.size = (uint32_t)from_size;
+        }
+        r = cursor->get(cursor, &key, &value, how);
+        if (r == DB_BUFFER_SMALL) {
+            grow(&state->key, &key);
+            grow(&state->value, &value);
+            continue;
+        }
+        if (r == 0) {
+            state->key.size = key.size;
+            state->value.size = value.size;
+        }
+        return state_error(r);
+    }
+}
+
+static int visit_all(struct state *state, DBC *cursor, const void *from, size_t from_size,
+                     uint32_t size, state_visit visit, void *data) {
+    uint32_t how = from_size ? DB_SET_RANGE : DB_FIRST;
+    struct state_record record;
+
+    for (;;) {
+        int r = move(state, cursor, how, from, from_size, size);
+
+        if (r == ERROR_NOT_FOUND)
+            return 0;
+        if (r == 0)
+            r = decode(&state->value, &record);
+        if (r != 0)
+            return r;
+        if (!visit(data, state->key.data, state->key.size, &record))
+            return 0;
+        how = DB_NEXT;
+    }
+}
+
+static int walk(struct state *state, const void *from, size_t from_size, uint32_t size,
+                state_visit visit, void *data) {
+    DBC *cursor;
+    int r, close_result;
+
+    state_shrink(&state->key);
+    buffer_reserve(&state->key, from_size);
+    r = state_error(state->keys->cursor(state->keys, state->transaction, &cursor, 0));
+    if (r != 0)
+        return r;
+    r = visit_all(state, cursor, from, from_size, size, visit, data);
+    close_result = state_error(cursor->close(cursor));
+    state_shrink(&state->value);
+    return r != 0 ? r : close_result;
+}
+
+int state_walk(struct state *state, const void *from, size_t from_size, state_visit visit,
+               void *data) {
+    return walk(state, from, from_size, UINT32_MAX, visit, data);
+}
+
+int state_walk_headers(struct state *state, const void *from, size_t from_size, state_visit visit,
+                       void *data) {
+    return walk(state, from, from_size, STATE_RECORD_HEADER_SIZE, visit, data);
+}
+
+/* The finalizer of MurmurHash3: every bit of the input reaches every bit of the output. */
+static uint64_t mix(uint64_t hash, uint64_t number) {
+    hash = (hash ^ number) * 0xff51afd7ed558ccdULL;
+    hash = (hash ^ (hash >> 33)) * 0xc4ceb9fe1a85ec53ULL;
+    return hash ^ (hash >> 33);
+}
+
+static bool add_to_hash(void *data, const uint8_t *key, size_t key_size,
+                        const struct state_record *record) {
+    uint64_t *hash = data, result = *hash;
+
+    result = mix(result, key_size);
+    result = mix(result, crc32c(0, key, key_size));
+    result = mix(result, record->create_revision);
+    result = mix(result, record->modify_revision);
+    result = mix(result, record->version);
+    result = mix(result, record->value_size);
+    *hash = mix(result, crc32c(0, record->value, record->value_size));
+    return true;
+}
+
+int state_hash(struct state *state, uint64_t *ret_hash) {
+    uint64_t hash = mix(1, state->applied_index);
+    int r;
+
+    r = state_walk(state, NULL, 0, add_to_hash, &hash);
+    if (r == 0)
+        *ret_hash = hash;
+    return r;
+}
