@@ -1,0 +1,405 @@
+#include "client/bus_messages.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/limits.h"
+#include "base/memory.h"
+
+typedef Raftkv__V1__Request Request;
+typedef Raftkv__V1__Response Response;
+
+/* ---- calls ---- */
+
+static int append_bytes(sd_bus_message *m, const ProtobufCBinaryData *bytes) {
+    return sd_bus_message_append_array(m, 'y', bytes->data, bytes->len);
+}
+
+static int append_list(sd_bus_message *m, const Raftkv__V1__ListRequest *list) {
+    int r = append_bytes(m, &list->prefix);
+
+    if (r >= 0)
+        r = append_bytes(m, &list->from);
+    if (r >= 0)
+        r = sd_bus_message_append(m, "ut", list->limit, list->max_bytes);
+    if (r >= 0)
+        r = append_bytes(m, &list->continuation);
+    return r;
+}
+
+static int append_arguments(sd_bus_message *m, const Request *request) {
+    int r;
+
+    switch (request->body_case) {
+    case RAFTKV__V1__REQUEST__BODY_PUT:
+        r = append_bytes(m, &request->put->key);
+        return r < 0 ? r : append_bytes(m, &request->put->value);
+    case RAFTKV__V1__REQUEST__BODY_GET:
+        return append_bytes(m, &request->get->key);
+    case RAFTKV__V1__REQUEST__BODY_DELETE:
+        return append_bytes(m, &request->delete_->key);
+    case RAFTKV__V1__REQUEST__BODY_LIST:
+        return append_list(m, request->list);
+    case RAFTKV__V1__REQUEST__BODY_ADD_VOTER:
+        return sd_bus_message_append(m, "sst", request->add_voter->name,
+                                     request->add_voter->peer_address,
+                                     request->add_voter->expected_configuration_index);
+    case RAFTKV__V1__REQUEST__BODY_REMOVE_SERVER:
+        return sd_bus_message_append(m, "st", request->remove_server->name,
+                                     request->remove_server->expected_configuration_index);
+    case RAFTKV__V1__REQUEST__BODY_DEMOTE_VOTER:
+        return sd_bus_message_append(m, "st", request->demote_voter->name,
+                                     request->demote_voter->expected_configuration_index);
+    case RAFTKV__V1__REQUEST__BODY_TRANSFER_LEADERSHIP:
+        return sd_bus_message_append(m, "s", request->transfer_leadership->name);
+    default:
+        return 0;
+    }
+}
+
+struct method {
+    const char *interface, *name; /* NULL: there is none */
+};
+
+static struct method method_of(const Request *request) {
+    switch (request->body_case) {
+    case RAFTKV__V1__REQUEST__BODY_PUT:
+        return (struct method){"org.raftkv1.KV", "PutBytes"};
+    case RAFTKV__V1__REQUEST__BODY_GET:
+        return (struct method){"org.raftkv1.KV",
+                               request->get->stale ? "GetStaleBytes" : "GetBytes"};
+    case RAFTKV__V1__REQUEST__BODY_DELETE:
+        return (struct method){"org.raftkv1.KV", "DeleteBytes"};
+    case RAFTKV__V1__REQUEST__BODY_LIST:
+        return (struct method){"org.raftkv1.KV", request->list->stale ? NULL : "ListBytes"};
+    case RAFTKV__V1__REQUEST__BODY_STATUS:
+        return (struct method){"org.raftkv1.Node", "GetStatus"};
+    case RAFTKV__V1__REQUEST__BODY_MEMBERS:
+        return (struct method){"org.raftkv1.Cluster",
+                               request->members->stale ? NULL : "GetConfiguration"};
+    case RAFTKV__V1__REQUEST__BODY_ADD_VOTER:
+        return (struct method){"org.raftkv1.Cluster", "AddVoter"};
+    case RAFTKV__V1__REQUEST__BODY_REMOVE_SERVER:
+        return (struct method){"org.raftkv1.Cluster", "RemoveServer"};
+    case RAFTKV__V1__REQUEST__BODY_DEMOTE_VOTER:
+        return (struct method){"org.raftkv1.Cluster", "DemoteVoter"};
+    case RAFTKV__V1__REQUEST__BODY_TRANSFER_LEADERSHIP:
+        return (struct method){"org.raftkv1.Cluster", "TransferLeadership"};
+    default:
+        return (struct method){0};
+    }
+}
+
+int bus_call_new(sd_bus *bus, const char *destination, const Request *request, sd_bus_message **ret,
+                 struct failure *failure) {
+    struct method method = method_of(request);
+    sd_bus_message *m = NULL;
+    int r;
+
+    if (!method.name)
+        return failure_set(failure, ERROR_UNSUPPORTED,
+                           "over D-Bus this is answered linearizably only; leave --stale out");
+    r = sd_bus_message_new_method_call(bus, &m, destination, BUS_PATH, method.interface,
+                                       method.name);
+    if (r >= 0)
+        r = append_arguments(m, request);
+    if (r < 0) {
+        failure_set(failure, ERROR_UNAVAILABLE, "can't make the call: %s", strerror(-r));
+        sd_bus_message_unref(m);
+        return r;
+    }
+    *ret = m;
+    return 0;
+}
+
+/* ---- replies ---- */
+
+static Response *response_new(void) {
+    Response *response = xmalloc(sizeof *response);
+
+    raftkv__v1__response__init(response);
+    return response;
+}
+
+Response *bus_error_response(enum error_code code, const char *message) {
+    Response *response = response_new();
+
+    response->error = xmalloc(sizeof *response->error);
+    raftkv__v1__error__init(response->error);
+    response->error->code = (Raftkv__V1__ErrorCode)code;
+    response->error->message = xstrdup(message);
+    return response;
+}
+
+static int read_bytes(sd_bus_message *m, ProtobufCBinaryData *ret) {
+    const void *data = NULL;
+    size_t size = 0;
+    int r = sd_bus_message_read_array(m, 'y', &data, &size);
+
+    if (r < 0)
+        return r;
+    if (size > 0)
+        *ret = (ProtobufCBinaryData){.data = xmemdup(data, size), .len = size};
+    return 0;
+}
+
+/* Gives a string field its own copy. */
+static void set_string(char **field, const char *text) {
+    *field = xstrdup(text);
+}
+
+static int read_put(sd_bus_message *m, Response *response) {
+    response->put = xmalloc(sizeof *response->put);
+    raftkv__v1__put_response__init(response->put);
+    response->body_case = RAFTKV__V1__RESPONSE__BODY_PUT;
+    return sd_bus_message_read(m, "t", &response->put->revision);
+}
+
+static int read_get(sd_bus_message *m, Response *response, const Raftkv__V1__GetRequest *request) {
+    Raftkv__V1__KeyValue *item = xmalloc(sizeof *item);
+    int r;
+
+    raftkv__v1__key_value__init(item);
+    response->get = xmalloc(sizeof *response->get);
+    raftkv__v1__get_response__init(response->get);
+    response->body_case = RAFTKV__V1__RESPONSE__BODY_GET;
+    response->get->item = item;
+    if (request->key.len > 0)
+        item->key = (ProtobufCBinaryData){.data = xmemdup(request->key.data, request->key.len),
+                                          .len = request->key.len};
+    r = read_bytes(m, &item->value);
+    if (r >= 0)
+        r = sd_bus_message_read(m, "ttt", &item->create_revision, &item->modify_revision,
+                                &item->version);
+    if (r >= 0 && request->stale)
+        r = sd_bus_message_read(m, "t", &response->get->revision);
+    return r;
+}
+
+static int read_delete(sd_bus_message *m, Response *response) {
+    int existed = 0, r;
+
+    response->delete_ = xmalloc(sizeof *response->delete_);
+    raftkv__v1__delete_response__init(response->delete_);
+    response->body_case = RAFTKV__V1__RESPONSE__BODY_DELETE;
+    r = sd_bus_message_read(m, "b", &existed);
+    response->delete_->existed = existed;
+    return r;
+}
+
+static int read_item(sd_bus_message *m, Raftkv__V1__KeyValue *item) {
+    int r = read_bytes(m, &item->key);
+
+    if (r >= 0)
+        r = read_bytes(m, &item->value);
+    if (r >= 0)
+        r = sd_bus_message_read(m, "ttt", &item->create_revision, &item->modify_revision,
+                                &item->version);
+    return r;
+}
+
+static int read_items(sd_bus_message *m, Raftkv__V1__ListResponse *list) {
+    int r = sd_bus_message_enter_container(m, 'a', "(ayayttt)");
+
+    if (r < 0)
+        return r;
+    list->items = xcalloc(LIST_ITEMS_MAX, sizeof *list->items);
+    while ((r = sd_bus_message_enter_container(m, 'r', "ayayttt")) > 0) {
+        Raftkv__V1__KeyValue *item;
+
+        if (list->n_items == LIST_ITEMS_MAX)
+            return -EMSGSIZE;
+        item = list->items[list->n_items++] = xmalloc(sizeof *item);
+        raftkv__v1__key_value__init(item);
+        r = read_item(m, item);
+        if (r >= 0)
+            r = sd_bus_message_exit_container(m);
+        if (r < 0)
+            return r;
+    }
+    return r < 0 ? r : sd_bus_message_exit_container(m);
+}
+
+static int read_list(sd_bus_message *m, Response *response) {
+    int r;
+
+    response->list = xmalloc(sizeof *response->list);
+    raftkv__v1__list_response__init(response->list);
+    response->body_case = RAFTKV__V1__RESPONSE__BODY_LIST;
+    r = read_items(m, response->list);
+    if (r >= 0)
+        r = read_bytes(m, &response->list->continuation);
+    if (r >= 0)
+        r = sd_bus_message_read(m, "t", &response->list->revision);
+    return r;
+}
+
+static Raftkv__V1__Role role_of(const char *word) {
+    if (strcmp(word, "voter") == 0)
+        return RAFTKV__V1__ROLE__ROLE_VOTER;
+    if (strcmp(word, "non-voter") == 0)
+        return RAFTKV__V1__ROLE__ROLE_NONVOTER;
+    return RAFTKV__V1__ROLE__ROLE_NONE;
+}
+
+static Raftkv__V1__State state_of(const char *word) {
+    if (strcmp(word, "leader") == 0)
+        return RAFTKV__V1__STATE__STATE_LEADER;
+    if (strcmp(word, "follower") == 0)
+        return RAFTKV__V1__STATE__STATE_FOLLOWER;
+    if (strcmp(word, "candidate") == 0)
+        return RAFTKV__V1__STATE__STATE_CANDIDATE;
+    return RAFTKV__V1__STATE__STATE_UNKNOWN;
+}
+
+/* Positive: one was read; 0: there are no more. */
+static int read_member_status(sd_bus_message *m, Raftkv__V1__MemberStatus *status) {
+    const char *name, *role, *state, *leader, *error, *version, *peer_address, *client_address;
+    int answers, r;
+
+    r = sd_bus_message_read(m, "(stsststtttbsssstt)", &name, &status->id, &role, &state,
+                            &status->term, &leader, &status->commit_index, &status->applied_index,
+                            &status->last_index, &status->lag, &answers, &error, &version,
+                            &peer_address, &client_address, &status->first_index,
+                            &status->cluster_id);
+    if (r <= 0)
+        return r;
+    set_string(&status->name, name);
+    status->role = role_of(role);
+    status->state = state_of(state);
+    set_string(&status->leader, leader);
+    status->answers = answers;
+    set_string(&status->error, error);
+    set_string(&status->version, version);
+    set_string(&status->peer_address, peer_address);
+    set_string(&status->client_address, client_address);
+    return 1;
+}
+
+static int read_status(sd_bus_message *m, Response *response, const char *node) {
+    Raftkv__V1__StatusResponse *body = response->status = xmalloc(sizeof *body);
+    int r;
+
+    raftkv__v1__status_response__init(body);
+    response->body_case = RAFTKV__V1__RESPONSE__BODY_STATUS;
+    body->self = xmalloc(sizeof *body->self);
+    raftkv__v1__member_status__init(body->self);
+    set_string(&body->self->name, node);
+    body->members = xcalloc(MEMBERS_MAX + 1, sizeof(void *));
+    r = sd_bus_message_enter_container(m, 'a', "(stsststtttbsssstt)");
+    while (r >= 0) {
+        Raftkv__V1__MemberStatus *status;
+
+        if (body->n_members == MEMBERS_MAX + 1)
+            return -EMSGSIZE;
+        status = xmalloc(sizeof *status);
+        raftkv__v1__member_status__init(status);
+        r = read_member_status(m, status);
+        if (r <= 0) {
+            raftkv__v1__member_status__free_unpacked(status, NULL);
+            break;
+        }
+        body->members[body->n_members++] = status;
+    }
+    return r < 0 ? r : sd_bus_message_exit_container(m);
+}
+
+/* Positive: one was read; 0: there are no more. */
+static int read_member(sd_bus_message *m, Raftkv__V1__Member *member) {
+    const char *name, *role, *peer_address, *client_address;
+    int leader, promoting, r;
+
+    r = sd_bus_message_read(m, "(stsssbb)", &name, &member->id, &role, &peer_address,
+                            &client_address, &leader, &promoting);
+    if (r <= 0)
+        return r;
+    set_string(&member->name, name);
+    member->role = role_of(role);
+    set_string(&member->peer_address, peer_address);
+    set_string(&member->client_address, client_address);
+    member->leader = leader;
+    member->promoting = promoting;
+    return 1;
+}
+
+static int read_members(sd_bus_message *m, Response *response) {
+    Raftkv__V1__MembersResponse *body = response->members = xmalloc(sizeof *body);
+    int r;
+
+    raftkv__v1__members_response__init(body);
+    response->body_case = RAFTKV__V1__RESPONSE__BODY_MEMBERS;
+    body->members = xcalloc(MEMBERS_MAX, sizeof(void *));
+    r = sd_bus_message_enter_container(m, 'a', "(stsssbb)");
+    while (r >= 0) {
+        Raftkv__V1__Member *member;
+
+        if (body->n_members == MEMBERS_MAX)
+            break;
+        member = xmalloc(sizeof *member);
+        raftkv__v1__member__init(member);
+        r = read_member(m, member);
+        if (r <= 0) {
+            raftkv__v1__member__free_unpacked(member, NULL);
+            break;
+        }
+        body->members[body->n_members++] = member;
+    }
+    if (r >= 0)
+        r = sd_bus_message_exit_container(m);
+    if (r >= 0)
+        r = sd_bus_message_read(m, "tt", &body->configuration_index, &body->cluster_id);
+    return r;
+}
+
+static int read_configuration(sd_bus_message *m, Response *response) {
+    response->configuration = xmalloc(sizeof *response->configuration);
+    raftkv__v1__configuration_response__init(response->configuration);
+    response->body_case = RAFTKV__V1__RESPONSE__BODY_CONFIGURATION;
+    return sd_bus_message_read(m, "t", &response->configuration->configuration_index);
+}
+
+static int read_transfer(sd_bus_message *m, Response *response) {
+    const char *leader = "";
+    int r = sd_bus_message_read(m, "s", &leader);
+
+    response->transfer_leadership = xmalloc(sizeof *response->transfer_leadership);
+    raftkv__v1__transfer_leadership_response__init(response->transfer_leadership);
+    response->body_case = RAFTKV__V1__RESPONSE__BODY_TRANSFER_LEADERSHIP;
+    set_string(&response->transfer_leadership->leader, leader);
+    return r;
+}
+
+static int read_body(sd_bus_message *m, const Request *request, const char *node,
+                     Response *response) {
+    switch (request->body_case) {
+    case RAFTKV__V1__REQUEST__BODY_PUT:
+        return read_put(m, response);
+    case RAFTKV__V1__REQUEST__BODY_GET:
+        return read_get(m, response, request->get);
+    case RAFTKV__V1__REQUEST__BODY_DELETE:
+        return read_delete(m, response);
+    case RAFTKV__V1__REQUEST__BODY_LIST:
+        return read_list(m, response);
+    case RAFTKV__V1__REQUEST__BODY_STATUS:
+        return read_status(m, response, node);
+    case RAFTKV__V1__REQUEST__BODY_MEMBERS:
+        return read_members(m, response);
+    case RAFTKV__V1__REQUEST__BODY_TRANSFER_LEADERSHIP:
+        return read_transfer(m, response);
+    default:
+        return read_configuration(m, response);
+    }
+}
+
+int bus_read_reply(sd_bus_message *reply, const Request *request, const char *node,
+                   Response **ret) {
+    Response *response = response_new();
+    int r = read_body(reply, request, node, response);
+
+    if (r < 0) {
+        raftkv__v1__response__free_unpacked(response, NULL);
+        return r;
+    }
+    *ret = response;
+    return 0;
+}

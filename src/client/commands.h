@@ -1,0 +1,24 @@
+/* The commands of raftkvctl: each makes a Request out of its arguments and shows the Response. */
+#pragma once
+
+#include "client/options.h"
+#include "client/output.h"
+#include "client/transport.h"
+
+enum { EXIT_STATUS_LOCAL = 1, EXIT_STATUS_USAGE = 2 };
+
+/* What a command runs with. */
+struct session {
+    struct transport *transport;
+    struct output output;
+    FILE *errors;
+};
+
+/* All commands; ends with a NULL name. */
+extern const struct command commands[];
+
+/*
+ * Says "raftkvctl: NotFound: ..." for an error of a node, and returns its exit status. An unknown
+ * outcome is added when the message does not speak of it.
+ */
+int report_error(FILE *file, const Raftkv__V1__Error *error);

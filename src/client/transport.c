@@ -1,0 +1,60 @@
+#include "client/transport.h"
+
+#include <time.h>
+
+#include "base/limits.h"
+
+enum { ANSWER_MARGIN_MAX_MS = 500 };
+
+uint64_t transport_now(void) {
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+uint64_t transport_left(uint64_t deadline) {
+    uint64_t now = transport_now();
+
+    return deadline > now ? deadline - now : 0;
+}
+
+uint32_t transport_timeout_for_node(uint64_t deadline) {
+    uint64_t left = transport_left(deadline);
+    uint64_t margin = left / 10 < ANSWER_MARGIN_MAX_MS ? left / 10 : ANSWER_MARGIN_MAX_MS;
+
+    left -= margin;
+    if (left > REQUEST_TIMEOUT_MAX_MS)
+        return REQUEST_TIMEOUT_MAX_MS;
+    return left ? (uint32_t)left : 1; /* 0 would mean the node's default */
+}
+
+bool transport_request_writes(const Raftkv__V1__Request *request) {
+    switch (request->body_case) {
+    case RAFTKV__V1__REQUEST__BODY_GET:
+    case RAFTKV__V1__REQUEST__BODY_LIST:
+    case RAFTKV__V1__REQUEST__BODY_STATUS:
+    case RAFTKV__V1__REQUEST__BODY_MEMBERS:
+        return false;
+    default:
+        return true;
+    }
+}
+
+bool transport_response_fits(const Raftkv__V1__Request *request,
+                             const Raftkv__V1__Response *response) {
+    if (response->error)
+        return response->error->code != RAFTKV__V1__ERROR_CODE__ERROR_CODE_OK;
+    switch (request->body_case) {
+    case RAFTKV__V1__REQUEST__BODY_ADD_VOTER:
+    case RAFTKV__V1__REQUEST__BODY_REMOVE_SERVER:
+    case RAFTKV__V1__REQUEST__BODY_DEMOTE_VOTER:
+        return response->body_case == RAFTKV__V1__RESPONSE__BODY_CONFIGURATION;
+    case RAFTKV__V1__REQUEST__BODY_GET:
+        return response->body_case == RAFTKV__V1__RESPONSE__BODY_GET && response->get->item;
+    case RAFTKV__V1__REQUEST__BODY_STATUS:
+        return response->body_case == RAFTKV__V1__RESPONSE__BODY_STATUS && response->status->self;
+    default: /* the others have the same field number in both messages */
+        return (int)response->body_case == (int)request->body_case;
+    }
+}
