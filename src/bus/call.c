@@ -1,0 +1,171 @@
+#include "bus/call.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/journal.h"
+#include "base/memory.h"
+#include "bus/authorize.h"
+#include "bus/errors.h"
+#include "bus/text.h"
+
+static void request_free(Raftkv__V1__Request *request) {
+    if (request)
+        protobuf_c_message_free_unpacked(&request->base, NULL);
+}
+
+static void request_free_pointer(Raftkv__V1__Request **request) {
+    request_free(*request);
+}
+
+static void call_free(struct method_call *call) {
+    struct sender *sender = call->sender;
+
+    TAILQ_REMOVE(&sender->calls, call, entry);
+    sender->calls_count--;
+    sender->bytes -= call->bytes;
+    call->bus->calls--;
+    call->bus->bytes -= call->bytes;
+    sd_bus_message_unref(call->message);
+    request_free(call->request);
+    free(call);
+}
+
+/* Sends the results of the method. Negative errno, or a positive code with a failure. */
+static int reply_results(struct method_call *call, const Raftkv__V1__Response *response,
+                         struct failure *failure) {
+    __attribute__((cleanup(sd_bus_message_unrefp))) sd_bus_message *reply = NULL;
+    int r;
+
+    if (response->body_case != call->method->body)
+        return -EBADMSG;
+    r = sd_bus_message_new_method_return(call->message, &reply);
+    if (r < 0)
+        return r;
+    r = call->method->write(reply, response, failure);
+    if (r != 0)
+        return r;
+    r = sd_bus_message_send(reply);
+    return r < 0 ? r : 0;
+}
+
+static void on_response(void *data, const Raftkv__V1__Response *response) {
+    struct method_call *call = data;
+    struct failure failure;
+    int r;
+
+    call->handle = NULL;
+    if (sd_bus_message_get_expect_reply(call->message) <= 0) {
+        call_free(call);
+        return;
+    }
+    if (response->error) {
+        reply_error(call->message, response->error);
+        call_free(call);
+        return;
+    }
+    r = reply_results(call, response, &failure);
+    if (r > 0)
+        reply_failure(call->message, &failure);
+    else if (r < 0 && r != -ENOTCONN && r != -ECONNRESET) {
+        journal(LOG_ERR, "Can't answer the D-Bus call %s: %s.", call->method->member, strerror(-r));
+        failure_set(&failure, ERROR_INTERNAL, "It was done, but the reply can't be made: %s.",
+                    strerror(-r));
+        reply_failure(call->message, &failure);
+    }
+    call_free(call);
+}
+
+void method_call_begin(struct method_call *call) {
+    struct call *handle =
+        service_handle(call->bus->service, TAKE(call->request), on_response, call);
+
+    /* Without a handle it was answered, and is gone. */
+    if (handle)
+        call->handle = handle;
+}
+
+void method_call_fail(struct method_call *call, const struct failure *failure) {
+    check(!call->handle);
+    reply_failure(call->message, failure);
+    call_free(call);
+}
+
+void method_call_cancel(struct method_call *call) {
+    if (call->handle)
+        service_cancel(call->bus->service, call->handle);
+    call_free(call);
+}
+
+static const struct method *method_find(const struct method *methods, const char *member) {
+    while (methods->member && strcmp(methods->member, member) != 0)
+        methods++;
+    check(methods->member);
+    return methods;
+}
+
+/* Whether one more call of so many bytes may be under way: 0 or ERROR_BUSY. A single large one is
+ * let through for the service to refuse with its own limits. */
+static int check_limits(const struct bus *bus, const struct sender *sender, size_t bytes,
+                        struct failure *failure) {
+    if (!sender)
+        return failure_set(failure, ERROR_BUSY,
+                           "Too many connections have calls under way: at most %d may have.",
+                           BUS_SENDERS_MAX);
+    if (sender->calls_count >= BUS_SENDER_CALLS_MAX || bus->calls >= BUS_CALLS_MAX)
+        return failure_set(failure, ERROR_BUSY,
+                           "Too many calls are under way: at most %d of one connection and %d of "
+                           "all may be.",
+                           BUS_SENDER_CALLS_MAX, BUS_CALLS_MAX);
+    if ((sender->calls_count > 0 && sender->bytes + bytes > BUS_SENDER_BYTES_MAX) ||
+        (bus->calls > 0 && bus->bytes + bytes > BUS_BYTES_MAX))
+        return failure_set(failure, ERROR_BUSY,
+                           "Too much is under way: the calls of one connection may have %d bytes "
+                           "of arguments and those of all %d.",
+                           BUS_SENDER_BYTES_MAX, BUS_BYTES_MAX);
+    return 0;
+}
+
+int method_call_arrived(struct bus *bus, sd_bus_message *message, const struct method *methods) {
+    const struct method *method = method_find(methods, sd_bus_message_get_member(message));
+    struct sender *sender = sender_get(bus, sd_bus_message_get_sender(message));
+    _cleanup_(request_free_pointer) Raftkv__V1__Request *request = xmalloc(sizeof *request);
+    struct method_call *call;
+    struct failure failure;
+    size_t bytes;
+
+    raftkv__v1__request__init(request);
+    request->timeout_ms = method->timeout_ms;
+    if (method->read(message, request) < 0) {
+        failure_set(&failure, ERROR_INVALID_ARGUMENT,
+                    "The arguments of %s can't be read: strings must be UTF-8 without NUL and "
+                    "without noncharacters; the methods whose names end in Bytes take any bytes.",
+                    method->member);
+        reply_failure(message, &failure);
+        return 1;
+    }
+    bytes = protobuf_c_message_get_packed_size(&request->base);
+    if (check_limits(bus, sender, bytes, &failure) != 0) {
+        reply_failure(message, &failure);
+        return 1;
+    }
+
+    call = xcalloc(1, sizeof *call);
+    *call = (struct method_call){.bus = bus,
+                                 .sender = sender,
+                                 .message = sd_bus_message_ref(message),
+                                 .method = method,
+                                 .request = TAKE(request),
+                                 .bytes = bytes};
+    TAILQ_INSERT_TAIL(&sender->calls, call, entry);
+    sender->calls_count++;
+    sender->bytes += bytes;
+    bus->calls++;
+    bus->bytes += bytes;
+    if (method->open)
+        method_call_begin(call);
+    else
+        authorize(call);
+    return 1;
+}

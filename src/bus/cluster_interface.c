@@ -1,0 +1,195 @@
+/* org.raftkv1.Cluster: dbus/org.raftkv1.Cluster.xml. */
+#include <errno.h>
+
+#include "base/memory.h"
+#include "bus/call.h"
+#include "bus/connection.h"
+#include "bus/text.h"
+#include "bus/words.h"
+
+/* Reads a string into a malloc'd copy. */
+static int read_text(sd_bus_message *message, char **ret) {
+    const char *text;
+    int r = sd_bus_message_read_basic(message, SD_BUS_TYPE_STRING, &text);
+
+    if (r < 0)
+        return r;
+    *ret = xstrdup(text);
+    return 0;
+}
+
+static int read_add_voter(sd_bus_message *message, Raftkv__V1__Request *request) {
+    Raftkv__V1__AddVoterRequest *body = xmalloc(sizeof *body);
+    int r;
+
+    raftkv__v1__add_voter_request__init(body);
+    request->body_case = RAFTKV__V1__REQUEST__BODY_ADD_VOTER;
+    request->add_voter = body;
+    r = read_text(message, &body->name);
+    if (r < 0)
+        return r;
+    r = read_text(message, &body->peer_address);
+    if (r < 0)
+        return r;
+    return sd_bus_message_read_basic(message, SD_BUS_TYPE_UINT64,
+                                     &body->expected_configuration_index);
+}
+
+static int read_remove_server(sd_bus_message *message, Raftkv__V1__Request *request) {
+    Raftkv__V1__RemoveServerRequest *body = xmalloc(sizeof *body);
+    int r;
+
+    raftkv__v1__remove_server_request__init(body);
+    request->body_case = RAFTKV__V1__REQUEST__BODY_REMOVE_SERVER;
+    request->remove_server = body;
+    r = read_text(message, &body->name);
+    if (r < 0)
+        return r;
+    return sd_bus_message_read_basic(message, SD_BUS_TYPE_UINT64,
+                                     &body->expected_configuration_index);
+}
+
+static int read_demote_voter(sd_bus_message *message, Raftkv__V1__Request *request) {
+    Raftkv__V1__DemoteVoterRequest *body = xmalloc(sizeof *body);
+    int r;
+
+    raftkv__v1__demote_voter_request__init(body);
+    request->body_case = RAFTKV__V1__REQUEST__BODY_DEMOTE_VOTER;
+    request->demote_voter = body;
+    r = read_text(message, &body->name);
+    if (r < 0)
+        return r;
+    return sd_bus_message_read_basic(message, SD_BUS_TYPE_UINT64,
+                                     &body->expected_configuration_index);
+}
+
+static int write_configuration(sd_bus_message *reply, const Raftkv__V1__Response *response,
+                               struct failure *failure) {
+    (void)failure;
+    return sd_bus_message_append(reply, "t", response->configuration->configuration_index);
+}
+
+static int read_transfer(sd_bus_message *message, Raftkv__V1__Request *request) {
+    Raftkv__V1__TransferLeadershipRequest *body = xmalloc(sizeof *body);
+
+    raftkv__v1__transfer_leadership_request__init(body);
+    request->body_case = RAFTKV__V1__REQUEST__BODY_TRANSFER_LEADERSHIP;
+    request->transfer_leadership = body;
+    return read_text(message, &body->name);
+}
+
+static int write_transfer(sd_bus_message *reply, const Raftkv__V1__Response *response,
+                          struct failure *failure) {
+    (void)failure;
+    return text_append_clean(reply, response->transfer_leadership->leader);
+}
+
+static int read_members(sd_bus_message *message, Raftkv__V1__Request *request) {
+    Raftkv__V1__MembersRequest *body = xmalloc(sizeof *body);
+
+    (void)message;
+    raftkv__v1__members_request__init(body);
+    request->body_case = RAFTKV__V1__REQUEST__BODY_MEMBERS;
+    request->members = body;
+    return 0;
+}
+
+static int append_member(sd_bus_message *reply, const Raftkv__V1__Member *member) {
+    int r = sd_bus_message_open_container(reply, SD_BUS_TYPE_STRUCT, "stsssbb");
+
+    if (r < 0)
+        return r;
+    r = text_append_clean(reply, member->name);
+    if (r < 0)
+        return r;
+    r = sd_bus_message_append(reply, "ts", member->id, role_word(member->role));
+    if (r < 0)
+        return r;
+    r = text_append_clean(reply, member->peer_address);
+    if (r < 0)
+        return r;
+    r = text_append_clean(reply, member->client_address);
+    if (r < 0)
+        return r;
+    r = sd_bus_message_append(reply, "bb", member->leader, member->promoting);
+    return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+static int write_members(sd_bus_message *reply, const Raftkv__V1__Response *response,
+                         struct failure *failure) {
+    const Raftkv__V1__MembersResponse *body = response->members;
+    int r = sd_bus_message_open_container(reply, SD_BUS_TYPE_ARRAY, "(stsssbb)");
+
+    (void)failure;
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < body->n_members; i++) {
+        r = append_member(reply, body->members[i]);
+        if (r < 0)
+            return r;
+    }
+    r = sd_bus_message_close_container(reply);
+    if (r < 0)
+        return r;
+    return sd_bus_message_append(reply, "tt", body->configuration_index, body->cluster_id);
+}
+
+static const struct method methods[] = {
+    /* A new voter may take long to catch up; how long to wait is the caller's choice. */
+    {.member = "AddVoter",
+     .timeout_ms = REQUEST_TIMEOUT_MAX_MS,
+     .read = read_add_voter,
+     .body = RAFTKV__V1__RESPONSE__BODY_CONFIGURATION,
+     .write = write_configuration},
+    {.member = "RemoveServer",
+     .read = read_remove_server,
+     .body = RAFTKV__V1__RESPONSE__BODY_CONFIGURATION,
+     .write = write_configuration},
+    {.member = "DemoteVoter",
+     .read = read_demote_voter,
+     .body = RAFTKV__V1__RESPONSE__BODY_CONFIGURATION,
+     .write = write_configuration},
+    {.member = "TransferLeadership",
+     .read = read_transfer,
+     .body = RAFTKV__V1__RESPONSE__BODY_TRANSFER_LEADERSHIP,
+     .write = write_transfer},
+    {.member = "GetConfiguration",
+     .read = read_members,
+     .body = RAFTKV__V1__RESPONSE__BODY_MEMBERS,
+     .write = write_members},
+    {.member = NULL},
+};
+
+static int handle(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+    (void)error;
+    return method_call_arrived(userdata, message, methods);
+}
+
+/* clang-format off */
+const sd_bus_vtable cluster_vtable[] = {
+    SD_BUS_VTABLE_START(0),
+    SD_BUS_METHOD_WITH_ARGS("AddVoter",
+                            SD_BUS_ARGS("s", name, "s", peer_address,
+                                        "t", expected_configuration_index),
+                            SD_BUS_RESULT("t", configuration_index),
+                            handle, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("RemoveServer",
+                            SD_BUS_ARGS("s", name, "t", expected_configuration_index),
+                            SD_BUS_RESULT("t", configuration_index),
+                            handle, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("DemoteVoter",
+                            SD_BUS_ARGS("s", name, "t", expected_configuration_index),
+                            SD_BUS_RESULT("t", configuration_index),
+                            handle, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("TransferLeadership",
+                            SD_BUS_ARGS("s", name),
+                            SD_BUS_RESULT("s", leader),
+                            handle, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("GetConfiguration",
+                            SD_BUS_NO_ARGS,
+                            SD_BUS_RESULT("a(stsssbb)", members, "t", configuration_index,
+                                          "t", cluster_id),
+                            handle, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_VTABLE_END,
+};
+/* clang-format on */

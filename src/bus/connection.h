@@ -1,0 +1,36 @@
+/* The bus room's own: what its files share. */
+#pragma once
+
+#include <systemd/sd-bus.h>
+
+#include "base/limits.h"
+#include "bus/bus.h"
+#include "bus/sender.h"
+
+#define OBJECT_PATH "/org/raftkv1"
+#define KV_INTERFACE "org.raftkv1.KV"
+#define CLUSTER_INTERFACE "org.raftkv1.Cluster"
+#define NODE_INTERFACE "org.raftkv1.Node"
+
+/* What PropertiesChanged last said of the properties that it announces. */
+struct announced {
+    uint64_t cluster_id;
+    uint64_t term;
+    int role;
+    int state;
+    char leader[MEMBER_NAME_MAX + 1];
+};
+
+struct bus {
+    sd_bus *connection;
+    struct service *service;
+    struct senders senders;
+    size_t calls; /* under way, of all senders */
+    size_t bytes; /* of their arguments */
+    struct announced announced;
+};
+
+/* What is served; the user data of each is the struct bus. */
+extern const sd_bus_vtable kv_vtable[];
+extern const sd_bus_vtable cluster_vtable[];
+extern const sd_bus_vtable node_vtable[];

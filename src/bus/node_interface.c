@@ -1,0 +1,200 @@
+/* org.raftkv1.Node: dbus/org.raftkv1.Node.xml. */
+#include "bus/node_interface.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/memory.h"
+#include "bus/call.h"
+#include "bus/text.h"
+#include "bus/words.h"
+
+static void status_free(Raftkv__V1__MemberStatus **status) {
+    raftkv__v1__member_status__free_unpacked(*status, NULL);
+}
+
+/* ---- properties ---- */
+
+/* The field of the status that a property shows. */
+struct field {
+    const char *property;
+    char type; /* 's', 't', or 'r' for the role and 'z' for the state, as words */
+    size_t offset;
+};
+
+static const struct field fields[] = {
+    {"Name", 's', offsetof(Raftkv__V1__MemberStatus, name)},
+    {"MemberID", 't', offsetof(Raftkv__V1__MemberStatus, id)},
+    {"ClusterID", 't', offsetof(Raftkv__V1__MemberStatus, cluster_id)},
+    {"Role", 'r', offsetof(Raftkv__V1__MemberStatus, role)},
+    {"State", 'z', offsetof(Raftkv__V1__MemberStatus, state)},
+    {"Term", 't', offsetof(Raftkv__V1__MemberStatus, term)},
+    {"Leader", 's', offsetof(Raftkv__V1__MemberStatus, leader)},
+    {"CommitIndex", 't', offsetof(Raftkv__V1__MemberStatus, commit_index)},
+    {"AppliedIndex", 't', offsetof(Raftkv__V1__MemberStatus, applied_index)},
+    {"LastIndex", 't', offsetof(Raftkv__V1__MemberStatus, last_index)},
+    {"PeerAddress", 's', offsetof(Raftkv__V1__MemberStatus, peer_address)},
+    {"ClientAddress", 's', offsetof(Raftkv__V1__MemberStatus, client_address)},
+    {"Version", 's', offsetof(Raftkv__V1__MemberStatus, version)},
+};
+
+static const struct field *field_find(const char *property) {
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
+        if (strcmp(fields[i].property, property) == 0)
+            return &fields[i];
+    check(!"a property has a field");
+    return NULL;
+}
+
+static int get_property(sd_bus *connection, const char *path, const char *interface,
+                        const char *property, sd_bus_message *reply, void *userdata,
+                        sd_bus_error *error) {
+    const struct bus *bus = userdata;
+    const struct field *field = field_find(property);
+    _cleanup_(status_free) Raftkv__V1__MemberStatus *status = service_local_status(bus->service);
+    const char *place = (const char *)status + field->offset;
+
+    (void)connection;
+    (void)path;
+    (void)interface;
+    (void)error;
+    switch (field->type) {
+    case 't':
+        return sd_bus_message_append_basic(reply, SD_BUS_TYPE_UINT64, place);
+    case 'r':
+        return sd_bus_message_append(reply, "s", role_word(*(const Raftkv__V1__Role *)place));
+    case 'z':
+        return sd_bus_message_append(reply, "s", state_word(*(const Raftkv__V1__State *)place));
+    default:
+        return text_append_clean(reply, *(char *const *)place);
+    }
+}
+
+static void announced_of(const struct bus *bus, struct announced *ret) {
+    _cleanup_(status_free) Raftkv__V1__MemberStatus *status = service_local_status(bus->service);
+
+    *ret = (struct announced){.cluster_id = status->cluster_id,
+                              .term = status->term,
+                              .role = (int)status->role,
+                              .state = (int)status->state};
+    snprintf(ret->leader, sizeof ret->leader, "%s", status->leader);
+}
+
+void node_properties_note(struct bus *bus) {
+    announced_of(bus, &bus->announced);
+}
+
+void node_properties_announce(struct bus *bus) {
+    const struct announced old = bus->announced;
+    struct announced *new = &bus->announced;
+    const char *names[6];
+    size_t count = 0;
+
+    announced_of(bus, new);
+    if (new->cluster_id != old.cluster_id)
+        names[count++] = "ClusterID";
+    if (new->role != old.role)
+        names[count++] = "Role";
+    if (new->state != old.state)
+        names[count++] = "State";
+    if (new->term != old.term)
+        names[count++] = "Term";
+    if (strcmp(new->leader, old.leader) != 0)
+        names[count++] = "Leader";
+    if (count == 0)
+        return;
+    names[count] = NULL;
+    /* It fails only when the connection is gone, which bus_process() tells. sd-bus does not change
+     * the names, though it asks for pointers that it could change. */
+    (void)sd_bus_emit_properties_changed_strv(bus->connection, OBJECT_PATH, NODE_INTERFACE,
+                                              (char **)(uintptr_t)names);
+}
+
+/* ---- GetStatus ---- */
+
+static int read_status(sd_bus_message *message, Raftkv__V1__Request *request) {
+    Raftkv__V1__StatusRequest *body = xmalloc(sizeof *body);
+
+    (void)message;
+    raftkv__v1__status_request__init(body);
+    body->cluster = true;
+    request->body_case = RAFTKV__V1__REQUEST__BODY_STATUS;
+    request->status = body;
+    return 0;
+}
+
+static int append_status(sd_bus_message *reply, const Raftkv__V1__MemberStatus *status) {
+    _cleanup_free_ char *name = text_clean(status->name);
+    _cleanup_free_ char *leader = text_clean(status->leader);
+    _cleanup_free_ char *error = text_clean(status->error);
+    _cleanup_free_ char *version = text_clean(status->version);
+    _cleanup_free_ char *peer_address = text_clean(status->peer_address);
+    _cleanup_free_ char *client_address = text_clean(status->client_address);
+
+    return sd_bus_message_append(
+        reply, "(stsststtttbsssstt)", name, status->id, role_word(status->role),
+        state_word(status->state), status->term, leader, status->commit_index,
+        status->applied_index, status->last_index, status->lag, (int)status->answers, error,
+        version, peer_address, client_address, status->first_index, status->cluster_id);
+}
+
+static int write_status(sd_bus_message *reply, const Raftkv__V1__Response *response,
+                        struct failure *failure) {
+    const Raftkv__V1__StatusResponse *body = response->status;
+    int r = sd_bus_message_open_container(reply, SD_BUS_TYPE_ARRAY, "(stsststtttbsssstt)");
+
+    (void)failure;
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < body->n_members; i++) {
+        r = append_status(reply, body->members[i]);
+        if (r < 0)
+            return r;
+    }
+    if (body->n_members == 0 && body->self) {
+        r = append_status(reply, body->self);
+        if (r < 0)
+            return r;
+    }
+    return sd_bus_message_close_container(reply);
+}
+
+static const struct method methods[] = {
+    {.member = "GetStatus",
+     .open = true,
+     .read = read_status,
+     .body = RAFTKV__V1__RESPONSE__BODY_STATUS,
+     .write = write_status},
+    {.member = NULL},
+};
+
+static int handle(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+    (void)error;
+    return method_call_arrived(userdata, message, methods);
+}
+
+/* clang-format off */
+const sd_bus_vtable node_vtable[] = {
+    SD_BUS_VTABLE_START(0),
+    SD_BUS_METHOD_WITH_ARGS("GetStatus",
+                            SD_BUS_NO_ARGS,
+                            SD_BUS_RESULT("a(stsststtttbsssstt)", members),
+                            handle, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_PROPERTY("Name", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+    SD_BUS_PROPERTY("MemberID", "t", get_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+    SD_BUS_PROPERTY("ClusterID", "t", get_property, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+    SD_BUS_PROPERTY("Role", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+    SD_BUS_PROPERTY("State", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+    SD_BUS_PROPERTY("Term", "t", get_property, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+    SD_BUS_PROPERTY("Leader", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+    SD_BUS_PROPERTY("CommitIndex", "t", get_property, 0, 0),
+    SD_BUS_PROPERTY("AppliedIndex", "t", get_property, 0, 0),
+    SD_BUS_PROPERTY("LastIndex", "t", get_property, 0, 0),
+    SD_BUS_PROPERTY("PeerAddress", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+    SD_BUS_PROPERTY("ClientAddress", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+    SD_BUS_PROPERTY("Version", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+    SD_BUS_VTABLE_END,
+};
+/* clang-format on */

@@ -1,0 +1,44 @@
+/* The D-Bus connections that call us, with their calls under way and the user behind them. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <systemd/sd-bus.h>
+
+struct bus;
+struct method_call;
+
+TAILQ_HEAD(method_calls, method_call);
+TAILQ_HEAD(sender_list, sender);
+
+/* The recently active ones first. */
+struct senders {
+    struct sender_list list;
+    size_t count;
+};
+
+struct sender {
+    struct bus *bus;
+    char *name; /* unique name, ":1.7" */
+    struct method_calls calls;
+    size_t calls_count;
+    size_t bytes;            /* of the arguments of its calls */
+    bool user_known;         /* whether `user` is valid */
+    uint32_t user;           /* user id, as the bus saw it when the connection was made */
+    sd_bus_slot *user_query; /* under way when not NULL */
+    TAILQ_ENTRY(sender) entry;
+};
+
+void senders_init(struct senders *senders);
+/*
+ * The sender of that name, made where it was not known yet. When BUS_SENDERS_MAX are known the one
+ * without calls that was idle for longest is forgotten; NULL when all have calls under way.
+ */
+struct sender *sender_get(struct bus *bus, const char *name);
+/* Forgets a sender that left the bus, and cancels its calls. Does nothing for one that is not
+ * known. */
+void sender_gone(struct bus *bus, const char *name);
+/* Forgets all and cancels their calls. */
+void senders_deinit(struct senders *senders);
