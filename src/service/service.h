@@ -55,7 +55,8 @@ struct service *service_new(const struct service_options *options);
 /* Answers everything that still waits with ERROR_UNAVAILABLE (outcome_unknown where it is). Takes
  * NULL; returns NULL. */
 struct service *service_free(struct service *service);
-/* From here on new requests are refused with ERROR_UNAVAILABLE; returns how many are still under
+/* From here on new requests are refused with ERROR_UNAVAILABLE (forwarded ones that need a leader
+ * with ERROR_NOT_LEADER: who forwarded them finds the next one); returns how many are still under
  * way. */
 size_t service_drain(struct service *service);
 

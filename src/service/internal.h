@@ -1,0 +1,211 @@
+/*
+ * The service from the inside: a call, the stages it goes through, and what the files of this room
+ * give each other. A call is one request on its way. It is in at most one list (`link`), by its
+ * stage; it ends once, by an answer or by cancellation, and its memory goes when nobody else (the
+ * member, a lane, a function on the stack) holds it any more.
+ */
+#pragma once
+
+#include "kv/kv.h"
+#include "raft/member.h"
+#include "service/deadlines.h"
+#include "service/list.h"
+#include "service/service.h"
+
+enum {
+    RETRY_MS = 50,           /* between two looks for a leader, or at the link to it */
+    OBSERVE_MS = 100,        /* between two notices that only indexes have moved */
+    COMPLAIN_MS = 60 * 1000, /* between two journal messages about the same state of things */
+    STATUS_ANSWER_MS = 2000, /* for another member's own status */
+    CLUSTER_STATUS_MAX = 64, /* status requests that ask all members, under way at once */
+    READ_BATCH_MAX = 1024,   /* reads in one job */
+    READ_BATCH_BYTES_MAX = 16 * 1024 * 1024, /* of answers of one job; then the rest has to wait */
+};
+
+enum call_stage {
+    CALL_ROUTING,    /* being looked at; in no list */
+    CALL_ARRIVED,    /* handed in from within a reply: begins when that has returned */
+    CALL_WAITING,    /* for a leader */
+    CALL_FORWARDED,  /* sent to the leader */
+    CALL_PROPOSED,   /* with the member as a proposal */
+    CALL_READ_INDEX, /* a read until its read index is known and applied */
+    CALL_READ_READY, /* a read in the queue for the state lane */
+    CALL_READING,    /* a read on the state lane */
+    CALL_CHANGING,   /* with the member as a change */
+    CALL_COLLECTING, /* the status of the other members */
+};
+
+struct call;
+struct change_run;
+struct collection;
+
+/* What there is to know about one kind of request. */
+struct request_kind {
+    const char *name;
+    bool writes; /* carried out twice, it might take effect twice */
+    Raftkv__V1__Response__BodyCase answer;
+    bool (*needs_leader)(const Raftkv__V1__Request *request);
+    /* Where the request belongs: on the serving leader, or anywhere when no leader is needed. */
+    void (*execute)(struct call *call);
+};
+/* NULL for a request without a known body. */
+const struct request_kind *request_kind(const Raftkv__V1__Request *request);
+
+struct call {
+    struct service *service; /* NULL once the service is gone */
+    Raftkv__V1__Request *request;
+    const struct request_kind *kind;
+    service_reply reply;
+    void *data;
+    uint64_t from; /* member that forwarded it; 0: it came in through a door here */
+    uint64_t from_forward_id;
+    struct deadline deadline;
+    uint64_t begun; /* host time */
+    size_t bytes;   /* counted against REQUESTS_WAITING_BYTES_MAX */
+    enum call_stage stage;
+    bool ended;
+    unsigned holds;
+    struct list link; /* in the list of its stage */
+    struct list all;  /* in service->calls, or service->lingering once it has ended */
+
+    struct proposal proposal;      /* CALL_PROPOSED */
+    uint64_t forward_id;           /* CALL_FORWARDED */
+    struct change_run *change;     /* CALL_CHANGING */
+    struct collection *collection; /* CALL_COLLECTING */
+};
+
+/* A question under way to another member. */
+struct forward {
+    uint64_t id; /* 0: this place is free */
+    uint64_t member;
+    struct call *call;
+    size_t seat; /* CALL_COLLECTING: which member's status */
+    uint32_t next_free;
+};
+
+struct forwards {
+    struct forward *places; /* the low bits of an id say which */
+    uint32_t capacity;
+    uint32_t first_free;
+    uint64_t sequence; /* the high bits of the next id; begins at random, so that answers to a
+                          former run of this node find nothing */
+    uint64_t target;   /* member that all of `reads` were sent to */
+    struct list reads; /* calls that may be sent again */
+};
+
+struct read_index_round;
+struct read_batch;
+
+struct service {
+    struct host *host;
+    struct member *member;
+    struct state *state;
+    const struct identity *identity;
+
+    service_observer observer;
+    void *observer_data;
+    uint64_t observe_at; /* UINT64_MAX: nothing to tell */
+    struct member_view seen;
+    uint64_t seen_configuration;
+
+    bool draining;
+    unsigned replying;          /* reply callbacks on the stack */
+    bool beginning;             /* calls in `arrived` are being begun */
+    size_t count;               /* calls in memory */
+    size_t bytes;               /* of their requests */
+    size_t unanswered;          /* calls that have not ended */
+    uint64_t complain_at;       /* not before that about full queues */
+    uint64_t complain_state_at; /* ... about a state that can't be read */
+    struct list calls;
+    struct list lingering;
+    struct list arrived;
+    struct deadlines deadlines;
+
+    struct list waiting;           /* came in through a door here */
+    struct list waiting_forwarded; /* came from another member */
+    uint64_t retry_at;             /* UINT64_MAX: nothing to look for */
+
+    struct forwards forwards;
+    struct list read_index_gathering;          /* reads for the next round */
+    struct read_index_round *read_index_round; /* under way; NULL: none */
+    struct list reads_ready;
+    struct read_batch *read_batch; /* on the state lane; NULL: none */
+    size_t collections;
+};
+
+/* ---- service.c ---- */
+
+/* Takes a new call through its first steps. NULL when it was answered at once. */
+struct call *service_start(struct call *call);
+/* Begins what reply callbacks have handed in, unless one is still running. */
+void service_begin_arrived(struct service *service);
+
+/* ---- call.c: the life of a call ---- */
+
+struct call *call_new(struct service *service, Raftkv__V1__Request *request, service_reply reply,
+                      void *data);
+void call_hold(struct call *call);
+/* The memory goes with the last hold of an ended call. */
+void call_release(struct call *call);
+/* Ends it without an answer. */
+void call_end(struct call *call);
+/* Ends it with this answer; the id is filled in. The call may be gone afterwards. */
+void call_answer(struct call *call, Raftkv__V1__Response *response);
+void call_fail(struct call *call, const struct failure *failure);
+void call_fail_with(struct call *call, enum error_code code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Its deadline has come. */
+void call_expire(struct call *call);
+/* The service goes down. */
+void call_abort(struct call *call);
+
+/* ---- route.c: where a call is carried out ---- */
+
+void route_call(struct call *call);
+/* Nothing happened so far, because `refused_by` was not the leader: looks for the right one. */
+void route_call_again(struct call *call, uint64_t refused_by);
+/* Puts it into the queue for a leader. */
+void route_wait(struct call *call);
+/* Something about the leader may have changed. */
+void route_waiting(struct service *service);
+void route_arm_retry(struct service *service);
+
+/* ---- forward.c: questions to other members ---- */
+
+void forward_call(struct call *call, uint64_t leader);
+/* Asks a member in the name of a call; returns the id of the question. */
+uint64_t forward_send(struct call *call, Raftkv__V1__Request *request, uint64_t timeout,
+                      uint64_t member, size_t seat);
+/* Forgets a question; its answer will be ignored. */
+void forward_forget(struct service *service, uint64_t id);
+/* Takes back the reads that were sent to a member that is not the leader or out of reach; they wait
+ * for a leader then. */
+void forward_recall_reads(struct service *service, uint64_t leader);
+
+/* ---- execute_*.c: what the serving leader does, or any member where no leader is needed ---- */
+
+void execute_put(struct call *call);
+void execute_delete(struct call *call);
+void execute_get(struct call *call);
+void execute_list(struct call *call);
+void execute_members(struct call *call);
+void execute_change(struct call *call);
+void execute_status(struct call *call);
+
+/* Has call_read() called when everything acknowledged before now is applied here. */
+void read_index_wait(struct call *call);
+void read_index_deinit(struct service *service);
+/* The read index is there (or none is needed): reads. */
+void call_read(struct call *call);
+/* Puts a get or list into the queue for the state lane; read_submit() has the queue worked off. */
+void read_enqueue(struct call *call);
+void read_submit(struct service *service);
+void read_deinit(struct service *service);
+void answer_members(struct call *call);
+/* The call has no use for it any more; the change goes on. */
+void change_detach(struct call *call);
+/* A member's answer to a question of forward_send(). NULL: the answer makes no sense. */
+void collection_answered(struct call *call, size_t seat, const Raftkv__V1__Response *response);
+/* Answers with what there is. */
+void collection_finish(struct call *call);
+void collection_discard(struct call *call);
