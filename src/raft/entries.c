@@ -1,0 +1,150 @@
+#include "raft/entries.h"
+
+#include "base/check.h"
+#include "base/memory.h"
+
+/* ENTRY_OVERHEAD: what a cached entry costs beside its data. */
+enum { RING_CAPACITY_MIN = 1024, ENTRY_OVERHEAD = 96 };
+
+struct blob *blob_new(void *memory) {
+    struct blob *blob = xmalloc(sizeof *blob);
+
+    *blob = (struct blob){.references = 1, .memory = memory};
+    return blob;
+}
+
+struct blob *blob_ref(struct blob *blob) {
+    blob->references++;
+    return blob;
+}
+
+void blob_unref(struct blob *blob) {
+    check(blob->references > 0);
+    if (--blob->references > 0)
+        return;
+    free(blob->memory);
+    free(blob);
+}
+
+void entries_init(struct entries *entries, uint64_t first_index, uint64_t previous_term,
+                  size_t bytes_max) {
+    check(first_index > 0);
+    *entries = (struct entries){
+        .first_index = first_index,
+        .last_index = first_index - 1,
+        .previous_term = previous_term,
+        .cached_first = first_index,
+        .bytes_max = bytes_max,
+        .capacity = RING_CAPACITY_MIN,
+        .ring = xcalloc(RING_CAPACITY_MIN, sizeof(struct cached_entry)),
+    };
+}
+
+static struct cached_entry *slot(const struct entries *entries, uint64_t index) {
+    return &entries->ring[index & (entries->capacity - 1)];
+}
+
+static void drop_slot(struct entries *entries, uint64_t index) {
+    struct cached_entry *cached = slot(entries, index);
+
+    entries->bytes -= cached->entry.size + ENTRY_OVERHEAD;
+    blob_unref(cached->blob);
+    *cached = (struct cached_entry){0};
+}
+
+void entries_deinit(struct entries *entries) {
+    for (uint64_t i = entries->cached_first; i <= entries->last_index; i++)
+        drop_slot(entries, i);
+    free(entries->ring);
+    free(entries->runs);
+    *entries = (struct entries){0};
+}
+
+static void note_term(struct entries *entries, uint64_t index, uint64_t term) {
+    check(term > 0);
+    if (entries->run_count > 0) {
+        check(entries->runs[entries->run_count - 1].term <= term);
+        if (entries->runs[entries->run_count - 1].term == term)
+            return;
+    }
+    if (entries->run_count == entries->run_capacity) {
+        entries->run_capacity = entries->run_capacity ? entries->run_capacity * 2 : 16;
+        entries->runs = xrealloc(entries->runs, entries->run_capacity * sizeof *entries->runs);
+    }
+    entries->runs[entries->run_count++] = (struct term_run){.first_index = index, .term = term};
+}
+
+void entries_append_term(struct entries *entries, uint64_t term) {
+    check(entries->cached_first == entries->last_index + 1);
+    entries->last_index++;
+    entries->cached_first = entries->last_index + 1;
+    note_term(entries, entries->last_index, term);
+}
+
+static void grow(struct entries *entries) {
+    size_t capacity = entries->capacity * 2;
+    struct cached_entry *ring = xcalloc(capacity, sizeof *ring);
+
+    for (uint64_t i = entries->cached_first; i <= entries->last_index; i++)
+        ring[i & (capacity - 1)] = *slot(entries, i);
+    free(entries->ring);
+    entries->ring = ring;
+    entries->capacity = capacity;
+}
+
+void entries_append(struct entries *entries, const struct log_entry *entry, struct blob *blob) {
+    uint64_t index = entries->last_index + 1;
+
+    if (index - entries->cached_first == entries->capacity)
+        grow(entries);
+    note_term(entries, index, entry->term);
+    *slot(entries, index) = (struct cached_entry){.entry = *entry, .blob = blob};
+    entries->last_index = index;
+    entries->bytes += entry->size + ENTRY_OVERHEAD;
+}
+
+void entries_truncate(struct entries *entries, uint64_t index) {
+    check(index >= entries->first_index);
+    while (entries->last_index >= index) {
+        if (entries->last_index >= entries->cached_first)
+            drop_slot(entries, entries->last_index);
+        entries->last_index--;
+    }
+    if (entries->cached_first > entries->last_index + 1)
+        entries->cached_first = entries->last_index + 1;
+    while (entries->run_count > 0 && entries->runs[entries->run_count - 1].first_index >= index)
+        entries->run_count--;
+}
+
+uint64_t entries_term(const struct entries *entries, uint64_t index) {
+    size_t low = 0, high = entries->run_count;
+
+    if (index + 1 == entries->first_index)
+        return entries->previous_term;
+    if (index < entries->first_index || index > entries->last_index)
+        return 0;
+    while (high - low > 1) {
+        size_t middle = low + (high - low) / 2;
+
+        if (entries->runs[middle].first_index <= index)
+            low = middle;
+        else
+            high = middle;
+    }
+    check(entries->run_count > 0 && entries->runs[low].first_index <= index);
+    return entries->runs[low].term;
+}
+
+const struct cached_entry *entries_find(const struct entries *entries, uint64_t index) {
+    if (index < entries->cached_first || index > entries->last_index)
+        return NULL;
+    return slot(entries, index);
+}
+
+void entries_evict(struct entries *entries, uint64_t index) {
+    while (entries->bytes > entries->bytes_max && entries->cached_first <= index &&
+           entries->cached_first <= entries->last_index) {
+        drop_slot(entries, entries->cached_first);
+        entries->cached_first++;
+    }
+}

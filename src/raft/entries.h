@@ -1,0 +1,63 @@
+/*
+ * entries: the log as the loop thread knows it: the term of every entry that is retained, and the
+ * most recent entries themselves, up to a byte limit. Entries that are not yet durable and applied
+ * are never dropped.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/entry.h"
+
+/* Memory that one or more entries lie in. Counted, on the loop thread only. */
+struct blob {
+    unsigned references;
+    void *memory; /* malloc's or raft_malloc's */
+};
+struct blob *blob_new(void *memory);
+struct blob *blob_ref(struct blob *blob);
+void blob_unref(struct blob *blob);
+
+struct cached_entry {
+    struct log_entry entry;
+    struct blob *blob;
+};
+
+/* Consecutive entries of one term. */
+struct term_run {
+    uint64_t first_index;
+    uint64_t term;
+};
+
+struct entries {
+    uint64_t first_index; /* of the log */
+    uint64_t last_index;
+    uint64_t previous_term; /* of first_index - 1; 0: unknown */
+
+    struct term_run *runs;
+    size_t run_count, run_capacity;
+
+    struct cached_entry *ring; /* [cached_first, last_index], at index % capacity */
+    size_t capacity;           /* a power of two */
+    uint64_t cached_first;
+    size_t bytes, bytes_max;
+};
+
+/* An empty log that begins at first_index, after an entry of previous_term (0: none or unknown). */
+void entries_init(struct entries *entries, uint64_t first_index, uint64_t previous_term,
+                  size_t bytes_max);
+void entries_deinit(struct entries *entries);
+/* Appends the term of an entry whose data stays on disk. Only before anything was cached. */
+void entries_append_term(struct entries *entries, uint64_t term);
+/* Appends an entry; takes a reference of the blob over. */
+void entries_append(struct entries *entries, const struct log_entry *entry, struct blob *blob);
+/* Drops entries from index on. */
+void entries_truncate(struct entries *entries, uint64_t index);
+/* 0: not in the log. first_index - 1 is answered too when it is known. */
+uint64_t entries_term(const struct entries *entries, uint64_t index);
+/* NULL: not in memory. */
+const struct cached_entry *entries_find(const struct entries *entries, uint64_t index);
+/* Drops cached entries up to index while there are more bytes than the limit. */
+void entries_evict(struct entries *entries, uint64_t index);

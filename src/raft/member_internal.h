@@ -1,0 +1,214 @@
+/* What the files of a member share. Nobody else includes this. */
+#pragma once
+
+#include <raft.h>
+
+#include "base/check.h"
+#include "base/journal.h"
+#include "base/memory.h"
+#include "raft/configuration.h"
+#include "raft/effects.h"
+#include "raft/entries.h"
+#include "raft/guard.h"
+
+enum {
+    APPLY_ENTRIES_MAX = 1024,
+    APPLY_BYTES_MAX = 2 * 1024 * 1024,
+    HELD_MESSAGES_MAX = 4096,
+    BARRIER_SIZE = 8, /* libraft's own barriers carry 8 zero bytes */
+};
+
+/* Entries that an effect works on: an array for it to read, and the references that keep the data
+ * alive. */
+struct batch {
+    struct log_entry *entries;
+    struct blob **blobs;
+    size_t count, capacity;
+};
+
+void batch_add(struct batch *batch, const struct log_entry *entry, struct blob *blob);
+void batch_truncate(struct batch *batch, size_t count);
+void batch_clear(struct batch *batch);
+void batch_deinit(struct batch *batch);
+
+/* A write that is gathering or under way (write.c). */
+struct pending_write {
+    bool set_vote;
+    uint64_t first_index; /* 0: no entries */
+    struct batch batch;
+    uint64_t valid_last; /* the last of its entries that a later truncation has not cut off */
+    uint64_t number;
+};
+
+/* A message that waits until term and vote are durable (send.c). */
+struct held_message {
+    struct held_message *next;
+    uint64_t to;
+    bool urgent;
+    uint8_t *data;
+    size_t size;
+};
+
+/* What is still to be sent to one server: a range of entries (send.c). */
+struct sender {
+    uint64_t id;
+    uint64_t next, end;     /* [next, end) */
+    uint64_t start;         /* where sending began without a gap up to next */
+    uint64_t last_previous; /* of the last message of raft with entries */
+    uint64_t last_contact;  /* host time of its last answer; 0: never */
+    bool loading;
+    uint64_t cookie; /* of the load under way */
+    bool known;      /* still in the configuration */
+};
+
+struct proposal_queue {
+    struct proposal *first;
+    struct proposal **last;
+    size_t count;
+};
+
+enum change_phase {
+    PHASE_IDENTIFY, /* asking the new node who it is */
+    PHASE_COMMIT,   /* an entry is to be applied */
+    PHASE_PROMOTE,  /* the standby catches up; the leader promotes it (promotion.c) */
+    PHASE_TRANSFER, /* waiting for the target to catch up, or for its election */
+};
+
+struct member {
+    struct host *host;
+    const struct member_effects *effects;
+    const struct identity *identity;
+    struct raft raft;
+    bool raft_initialised;
+    bool stepping;
+    bool door_closed;
+    bool failed; /* a fatal error was reported: nothing more is done */
+    uint64_t id;
+    uint64_t election_timeout, heartbeat;
+    struct guard guard;
+
+    struct entries entries;
+    struct configuration committed;
+    uint64_t applied_index, applied_term;
+    uint64_t durable_index; /* last entry known to be on disk here */
+    uint64_t commit_index;  /* never moves backwards */
+    uint64_t start_last_index;
+    bool readable, serving;
+    bool expelled;               /* told that the cluster has removed this member */
+    uint64_t leader_heard;       /* host time of the last message from the leader (hazard L22) */
+    uint64_t timeout_not_before; /* hazard L18 */
+    enum member_state state;
+    uint64_t state_term;
+
+    /* RAFT_START's data until member_start(). */
+    struct raft_entry *start_entries;
+    size_t start_entry_count;
+    uint8_t **start_changes;
+    struct raft_snapshot_metadata start_mark;
+    uint64_t start_term, start_vote;
+
+    /* write.c */
+    struct pending_write gathering, writing;
+    bool write_under_way;
+    uint64_t writes_started, writes_done;
+    uint64_t
+        vote_write; /* the number of the write that makes the last change of term or vote durable */
+
+    /* apply.c */
+    bool applying, loading_for_apply;
+    uint64_t apply_first;
+    struct batch apply_batch;
+
+    /* propose.c */
+    struct proposal_queue gathered, in_log;
+    struct proposal *orphans; /* in the log of a leader that lost its office */
+    size_t orphan_count;
+    bool own_barrier_wanted;
+
+    /* send.c */
+    struct held_message *held_first, **held_last;
+    size_t held_count;
+    struct sender senders[2 * MEMBERS_MAX];
+    size_t sender_count;
+    uint64_t next_cookie;
+
+    /* membership.c */
+    struct change *change;
+    enum change_phase phase;
+    uint64_t change_entry; /* index and term of the entry of the change under way */
+    uint64_t change_term;
+    uint64_t change_target;
+    uint64_t change_started;
+    uint64_t identify_cookie;
+    uint64_t poll_at; /* host time at which to look at a change again */
+
+    /* promotion.c */
+    uint64_t promotion_since; /* host time since when this leader waits for a promoting standby; 0:
+                                 none */
+    struct server removed;    /* a server that was removed (id 0: none), and is told so ... */
+    uint64_t removed_until;   /* ... until then */
+    uint64_t removed_told;
+};
+
+/* member.c: the only caller of raft_step(). Takes care of all of the update. False: the member has
+ * failed. */
+bool member_step(struct member *member, struct raft_event *event);
+uint64_t member_now(const struct member *member);
+bool member_is_leader(const struct member *member);
+void member_fatal(struct member *member, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+void member_changed(struct member *member);
+bool member_leader_recent(const struct member *member);
+
+/* write.c */
+void write_vote(struct member *member);
+void write_entries(struct member *member, uint64_t first_index, struct raft_entry *entries,
+                   unsigned count);
+void write_start(struct member *member);
+/* Whether term and vote as raft has them are on disk: until then no message may leave. */
+bool write_vote_durable(const struct member *member);
+
+/* apply.c */
+void apply_advance(struct member *member);
+void apply_loaded(struct member *member, uint64_t first_index, const struct log_entry *entries,
+                  size_t count);
+enum { APPLY_COOKIE = 1 };
+
+/* propose.c */
+void propose_flush(struct member *member);
+void propose_applied(struct member *member, uint64_t first_index, const struct log_entry *entries,
+                     size_t count, const void *results, size_t result_size);
+void propose_lost_office(struct member *member);
+void propose_end_all(struct member *member);
+/* Puts a CHANGE into the log, alone in its step (hazard L6). False: not possible now. */
+bool propose_configuration(struct member *member, const struct configuration *configuration);
+
+/* send.c */
+void send_messages(struct member *member, struct raft_message *messages, unsigned count);
+void send_release(struct member *member);
+void send_flush(struct member *member);
+void send_loaded(struct member *member, uint64_t cookie, uint64_t first_index,
+                 const struct log_entry *entries, size_t count);
+void send_lost_office(struct member *member);
+void send_deinit(struct member *member);
+void send_heard_from(struct member *member, uint64_t id);
+/* NULL: nothing was ever sent to it or heard from it. */
+struct sender *send_find(struct member *member, uint64_t id);
+void send_rejected(struct member *member, uint64_t id);
+void send_removed(struct member *member, uint64_t id, uint64_t configuration_index);
+
+/* membership.c */
+void membership_advance(struct member *member);
+void membership_applied(struct member *member, uint64_t index);
+void membership_lost_office(struct member *member);
+void membership_end_all(struct member *member);
+bool membership_holds_submissions(const struct member *member);
+uint64_t membership_deadline(const struct member *member);
+/* Whether a server answered within the last two election timeouts. Leader only; true for itself. */
+bool membership_is_live(const struct member *member, uint64_t id);
+
+/* promotion.c */
+void promotion_advance(struct member *member);
+bool promotion_under_way(const struct member *member);
+void promotion_say_goodbye(struct member *member, const struct server *server);
+bool quorum_survives(const struct member *member, uint64_t without, struct failure *failure);

@@ -1,0 +1,510 @@
+/*
+ * membership: changes of the cluster and of its leader, one at a time, as the leader carries them
+ * out. Each has a phase:
+ *
+ *   add voter   IDENTIFY -> COMMIT (standby, marked promoting) -> PROMOTE -> done
+ *   remove      [TRANSFER if it is the leader itself ->] COMMIT -> done
+ *   demote      [TRANSFER if it is the leader itself ->] COMMIT -> done
+ *   transfer    TRANSFER -> done
+ *
+ * The wish to promote is part of the configuration, so that whoever leads carries it out
+ * (promotion.c): a change that lost its leader still ends.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "raft/member_internal.h"
+
+enum { POLL_MS = 50, IDENTIFY_TIMEOUT_MS = 5000, TRANSFER_LAG_MAX = 4096 };
+
+static void finish(struct member *member, const struct failure *failure, uint64_t index,
+                   const char *leader) {
+    struct change *change = TAKE(member->change);
+
+    member->identify_cookie = 0;
+    change->done(change, failure, index, leader);
+    member_changed(member);
+}
+
+static void fail(struct member *member, const struct failure *failure) {
+    finish(member, failure, 0, NULL);
+}
+
+bool membership_is_live(const struct member *member, uint64_t id) {
+    uint64_t match, last_contact;
+
+    if (id == member->id)
+        return true;
+    return member_progress(member, id, &match, &last_contact) && last_contact > 0 &&
+           member_now(member) - last_contact < 2 * member->election_timeout;
+}
+
+/* ---- writing a configuration ---- */
+
+static void commit(struct member *member, const struct configuration *configuration) {
+    struct failure failure;
+
+    member->phase = PHASE_COMMIT;
+    member->change_entry = member->entries.last_index + 1;
+    member->change_term = member->raft.current_term;
+    if (propose_configuration(member, configuration) || member->failed)
+        return;
+    failure_set(&failure, ERROR_BUSY, "Another change of the configuration is under way.");
+    fail(member, &failure);
+}
+
+void membership_applied(struct member *member, uint64_t index) {
+    struct change *change = member->change;
+
+    if (!change || member->phase != PHASE_COMMIT || index != member->change_entry ||
+        member->change_term != entries_term(&member->entries, index))
+        return;
+    if (change->kind == CHANGE_ADD_VOTER) {
+        member->phase = PHASE_PROMOTE;
+        return;
+    }
+    journal(LOG_NOTICE, "Member %s was %s.", change->name,
+            change->kind == CHANGE_REMOVE ? "removed" : "made a non-voter");
+    finish(member, NULL, index, NULL);
+}
+
+/* ---- adding ---- */
+
+struct identification {
+    struct member *member;
+    uint64_t cookie;
+};
+
+static int refuse_taken(const struct server *server, const char *what, const char *value,
+                        struct failure *failure) {
+    return failure_set(failure, ERROR_ALREADY_EXISTS, "The %s %s is in use by member %s at %s.",
+                       what, value, server->name, server->peer_address);
+}
+
+/* Whether name, id and addresses of the newcomer are free, or all those of one standby. */
+static int check_free(const struct configuration *configuration, const struct server *newcomer,
+                      struct failure *failure) {
+    for (size_t i = 0; i < configuration->count; i++) {
+        const struct server *server = &configuration->servers[i];
+
+        if (server->id == newcomer->id && strcmp(server->name, newcomer->name) == 0 &&
+            strcmp(server->peer_address, newcomer->peer_address) == 0)
+            continue;
+        if (strcmp(server->name, newcomer->name) == 0)
+            return refuse_taken(server, "name", newcomer->name, failure);
+        if (strcmp(server->peer_address, newcomer->peer_address) == 0)
+            return refuse_taken(server, "address", newcomer->peer_address, failure);
+        if (strcmp(server->client_address, newcomer->client_address) == 0)
+            return refuse_taken(server, "client address", newcomer->client_address, failure);
+        if (server->id == newcomer->id)
+            return failure_set(failure, ERROR_ALREADY_EXISTS,
+                               "The node at %s is already a member, as %s at %s.",
+                               newcomer->peer_address, server->name, server->peer_address);
+    }
+    return 0;
+}
+
+static int check_identity(const struct member *member, const struct change *change,
+                          const struct identity *identity, struct failure *failure) {
+    if (identity->member_id == member->id)
+        return failure_set(failure, ERROR_ALREADY_EXISTS,
+                           "The address %s is that of %s, the leader itself.", change->peer_address,
+                           member->identity->name);
+    if (strcmp(identity->name, change->name) != 0)
+        return failure_set(failure, ERROR_INVALID_ARGUMENT, "The node at %s is %s, not %s.",
+                           change->peer_address, identity->name, change->name);
+    if (identity->cluster_id != 0 && identity->cluster_id != member->identity->cluster_id)
+        return failure_set(failure, ERROR_INVALID_ARGUMENT,
+                           "The node %s at %s belongs to another cluster (%016llx).",
+                           identity->name, change->peer_address,
+                           (unsigned long long)identity->cluster_id);
+    return 0;
+}
+
+static void add_identified(struct member *member, const struct identity *identity) {
+    struct change *change = member->change;
+    struct configuration configuration = member->committed;
+    struct server newcomer = {.id = identity->member_id, .role = MEMBER_STANDBY, .promoting = true};
+    struct failure failure;
+
+    if (check_identity(member, change, identity, &failure) != 0) {
+        fail(member, &failure);
+        return;
+    }
+    snprintf(newcomer.name, sizeof newcomer.name, "%s", identity->name);
+    snprintf(newcomer.peer_address, sizeof newcomer.peer_address, "%s", change->peer_address);
+    snprintf(newcomer.client_address, sizeof newcomer.client_address, "%s",
+             identity->client_address);
+    if (check_free(&configuration, &newcomer, &failure) != 0) {
+        fail(member, &failure);
+        return;
+    }
+    member->change_target = newcomer.id;
+    if (configuration_find(&configuration, newcomer.id))
+        configuration_set_role(&configuration, newcomer.id, MEMBER_STANDBY, true);
+    else
+        configuration_add(&configuration, &newcomer);
+    journal(LOG_NOTICE, "Adding member %s at %s.", newcomer.name, newcomer.peer_address);
+    commit(member, &configuration);
+}
+
+static void identified(void *data, const struct identity *identity, const struct failure *failure) {
+    struct identification *identification = data;
+    struct member *member = identification->member;
+    bool current = member->change && member->phase == PHASE_IDENTIFY &&
+                   member->identify_cookie == identification->cookie;
+
+    free(identification);
+    if (!current)
+        return;
+    if (failure)
+        fail(member, failure);
+    else
+        add_identified(member, identity);
+}
+
+/* Whether the cluster has a server of this name and address already, or one of them is taken. */
+static int check_request(const struct member *member, const struct change *change,
+                         struct failure *failure) {
+    const struct configuration *configuration = &member->committed;
+    const struct server *named = configuration_find_name(configuration, change->name);
+
+    if (named && strcmp(named->peer_address, change->peer_address) != 0)
+        return refuse_taken(named, "name", change->name, failure);
+    for (size_t i = 0; i < configuration->count; i++)
+        if (&configuration->servers[i] != named &&
+            strcmp(configuration->servers[i].peer_address, change->peer_address) == 0)
+            return refuse_taken(&configuration->servers[i], "address", change->peer_address,
+                                failure);
+    if (!named && configuration->count == MEMBERS_MAX)
+        return failure_set(failure, ERROR_TOO_LARGE, "A cluster has at most %d members.",
+                           MEMBERS_MAX);
+    return 0;
+}
+
+static void start_adding(struct member *member) {
+    struct change *change = member->change;
+    const struct server *named = configuration_find_name(&member->committed, change->name);
+    struct identification *identification;
+    struct failure failure;
+
+    if (check_request(member, change, &failure) != 0) {
+        fail(member, &failure);
+        return;
+    }
+    if (named && named->role == MEMBER_VOTER) {
+        finish(member, NULL, member->committed.index, NULL);
+        return;
+    }
+    if (named && named->promoting) {
+        member->change_target = named->id;
+        member->phase = PHASE_PROMOTE;
+        return;
+    }
+    member->phase = PHASE_IDENTIFY;
+    member->identify_cookie = ++member->next_cookie;
+    identification = xmalloc(sizeof *identification);
+    *identification = (struct identification){.member = member, .cookie = member->identify_cookie};
+    member->host->identify(member->host, change->peer_address, IDENTIFY_TIMEOUT_MS, identified,
+                           identification);
+}
+
+static void advance_promotion(struct member *member) {
+    const struct server *server = configuration_find(&member->committed, member->change_target);
+    struct failure failure;
+
+    if (server && server->role == MEMBER_VOTER) {
+        finish(member, NULL, member->committed.index, NULL);
+    } else if (!server) {
+        failure_set(&failure, ERROR_UNAVAILABLE,
+                    "The node %s at %s fell silent before it had caught up; it was not added.",
+                    member->change->name, member->change->peer_address);
+        fail(member, &failure);
+    } else if (!server->promoting) {
+        failure_set(&failure, ERROR_CONFIGURATION_CONFLICT,
+                    "Member %s was made a non-voter by another change.", member->change->name);
+        fail(member, &failure);
+    }
+}
+
+/* ---- transferring ---- */
+
+/* The voter to hand over to: live, and as far as any. 0: there is none. */
+static uint64_t choose_successor(const struct member *member) {
+    uint64_t best = 0, best_match = 0;
+
+    for (size_t i = 0; i < member->committed.count; i++) {
+        const struct server *server = &member->committed.servers[i];
+        uint64_t match, last_contact;
+
+        if (server->id == member->id || server->role != MEMBER_VOTER ||
+            !membership_is_live(member, server->id) ||
+            !member_progress(member, server->id, &match, &last_contact))
+            continue;
+        if (best == 0 || match > best_match) {
+            best = server->id;
+            best_match = match;
+        }
+    }
+    return best;
+}
+
+static uint64_t lag(const struct member *member, uint64_t id) {
+    uint64_t match, last_contact;
+
+    if (!member_progress(member, id, &match, &last_contact))
+        return UINT64_MAX;
+    return member->entries.last_index - match;
+}
+
+/* Hazard L19: new entries would keep the target from ever being up to date; so none are submitted
+ * once it is near. */
+bool membership_holds_submissions(const struct member *member) {
+    return member->change && member->phase == PHASE_TRANSFER && member_is_leader(member) &&
+           membership_is_live(member, member->change_target) &&
+           lag(member, member->change_target) <= TRANSFER_LAG_MAX;
+}
+
+static void start_transfer(struct member *member, uint64_t target) {
+    struct failure failure;
+
+    if (target == 0)
+        target = choose_successor(member);
+    if (target == 0) {
+        failure_set(&failure, ERROR_WOULD_LOSE_QUORUM,
+                    "There is no other voter that answers, to hand leadership over to.");
+        fail(member, &failure);
+        return;
+    }
+    member->change_target = target;
+    member->phase = PHASE_TRANSFER;
+}
+
+static void transfer_failed(struct member *member) {
+    struct failure failure;
+
+    failure_set(&failure, ERROR_TIMEOUT,
+                "Leadership could not be handed over in time; %s leads on.",
+                member_is_leader(member) ? member->identity->name : "another member may");
+    fail(member, &failure);
+}
+
+/* Hazard L19 again: TimeoutNow is sent once only, and ignored by a target that is behind; so it is
+ * sent when the target has everything, and again. */
+static void advance_transfer_as_leader(struct member *member) {
+    struct raft_event event = {
+        .time = member_now(member),
+        .type = RAFT_TRANSFER,
+        .capacity = UINT16_MAX,
+        .transfer = {.server_id = member->change_target},
+    };
+
+    if (raft_transferee(&member->raft) != 0 || lag(member, member->change_target) != 0)
+        return;
+    if (!configuration_find(&member->committed, member->change_target))
+        return;
+    member_step(member, &event);
+}
+
+static void advance_transfer(struct member *member) {
+    struct member_view view;
+    const struct server *leader;
+    uint64_t now = member_now(member);
+    uint64_t limit = member->change_started + 10 * member->election_timeout;
+
+    if (now >= member->change->deadline || now >= limit) {
+        transfer_failed(member);
+        return;
+    }
+    if (member_is_leader(member)) {
+        if (member->raft.current_term != member->change_term)
+            transfer_failed(member); /* it lost its office and won it back */
+        else
+            advance_transfer_as_leader(member);
+        return;
+    }
+    member_get_view(member, &view);
+    leader = view.leader != 0 ? configuration_find(&member->committed, view.leader) : NULL;
+    if (leader)
+        finish(member, NULL, member->committed.index, leader->name);
+}
+
+/* ---- removing and demoting ---- */
+
+static void start_reducing(struct member *member) {
+    struct change *change = member->change;
+    struct configuration configuration = member->committed;
+    const struct server *server = configuration_find_name(&configuration, change->name);
+    struct failure failure;
+
+    if (!server) {
+        failure_set(&failure, ERROR_NOT_FOUND, "There is no member %s.", change->name);
+        fail(member, &failure);
+        return;
+    }
+    if (change->kind == CHANGE_DEMOTE && server->role == MEMBER_STANDBY && !server->promoting) {
+        finish(member, NULL, configuration.index, NULL);
+        return;
+    }
+    if (server->role == MEMBER_VOTER && !quorum_survives(member, server->id, &failure)) {
+        fail(member, &failure);
+        return;
+    }
+    if (server->id == member->id) {
+        start_transfer(member, 0); /* hazard L2: the new leader carries it out */
+        return;
+    }
+    if (change->kind == CHANGE_REMOVE)
+        configuration_remove(&configuration, server->id);
+    else
+        configuration_set_role(&configuration, server->id, MEMBER_STANDBY, false);
+    commit(member, &configuration);
+}
+
+/* ---- all of them ---- */
+
+static int check_startable(const struct member *member, const struct change *change,
+                           struct failure *failure) {
+    if (member->door_closed || member->failed)
+        return failure_set(failure, ERROR_UNAVAILABLE, "The node is stopping.");
+    if (!member_is_leader(member) || !member->serving)
+        return failure_set(failure, ERROR_NOT_LEADER, "This node is not the leader.");
+    if (member->change || member->raft.configuration_uncommitted_index != 0)
+        return failure_set(failure, ERROR_BUSY,
+                           "Another change of the members or of the leader is under way; try again "
+                           "when it is done.");
+    if (change->expected_index != 0 && change->expected_index != member->committed.index)
+        return failure_set(failure, ERROR_CONFIGURATION_CONFLICT,
+                           "The configuration is now that of index %llu, not %llu.",
+                           (unsigned long long)member->committed.index,
+                           (unsigned long long)change->expected_index);
+    return 0;
+}
+
+/* While a standby waits for its promotion nothing else is changed, but it may be waited for,
+ * removed or demoted. */
+static int check_promotion(const struct member *member, const struct change *change,
+                           struct failure *failure) {
+    for (size_t i = 0; i < member->committed.count; i++) {
+        const struct server *server = &member->committed.servers[i];
+
+        if (server->promoting && strcmp(server->name, change->name) != 0 &&
+            change->kind != CHANGE_TRANSFER)
+            return failure_set(failure, ERROR_BUSY,
+                               "Member %s is being added; try again when that is done, or remove "
+                               "it.",
+                               server->name);
+    }
+    return 0;
+}
+
+static void start_named_transfer(struct member *member) {
+    const struct change *change = member->change;
+    const struct server *server = configuration_find_name(&member->committed, change->name);
+    struct failure failure;
+
+    if (change->name[0] == 0) {
+        start_transfer(member, 0);
+        return;
+    }
+    if (server && server->id == member->id) {
+        finish(member, NULL, member->committed.index, member->identity->name);
+        return;
+    }
+    if (server && server->role == MEMBER_VOTER) {
+        start_transfer(member, server->id);
+        return;
+    }
+    if (server)
+        failure_set(&failure, ERROR_INVALID_ARGUMENT,
+                    "Member %s is a non-voter and can't lead; a voter is wanted.", change->name);
+    else
+        failure_set(&failure, ERROR_NOT_FOUND, "There is no member %s.", change->name);
+    fail(member, &failure);
+}
+
+void member_change(struct member *member, struct change *change) {
+    struct failure failure;
+
+    if (check_startable(member, change, &failure) != 0 ||
+        check_promotion(member, change, &failure) != 0) {
+        change->done(change, &failure, 0, NULL);
+        return;
+    }
+    member->change = change;
+    member->change_started = member_now(member);
+    member->change_term = member->raft.current_term;
+    member->poll_at = member->change_started + POLL_MS;
+    switch (change->kind) {
+    case CHANGE_ADD_VOTER:
+        start_adding(member);
+        break;
+    case CHANGE_REMOVE:
+    case CHANGE_DEMOTE:
+        start_reducing(member);
+        break;
+    case CHANGE_TRANSFER:
+        start_named_transfer(member);
+        break;
+    }
+    membership_advance(member);
+    member_flush(member);
+    member_changed(member);
+}
+
+void membership_advance(struct member *member) {
+    struct failure failure;
+
+    promotion_advance(member);
+    if (!member->change || member->failed)
+        return;
+    member->poll_at = member_now(member) + POLL_MS;
+    switch (member->phase) {
+    case PHASE_IDENTIFY:
+        break;
+    case PHASE_COMMIT:
+        if (member->applied_index < member->change_entry)
+            break;
+        failure_set(&failure, ERROR_NOT_LEADER, "Another leader's entry took this change's place.");
+        fail(member, &failure);
+        break;
+    case PHASE_PROMOTE:
+        advance_promotion(member);
+        break;
+    case PHASE_TRANSFER:
+        advance_transfer(member);
+        break;
+    }
+}
+
+void membership_lost_office(struct member *member) {
+    struct failure failure;
+    struct change *change = member->change;
+
+    if (!change)
+        return;
+    /* An entry in the log, and a promotion, are watched to their end; a transfer ends when the new
+     * leader is known. */
+    if (member->phase == PHASE_COMMIT || member->phase == PHASE_PROMOTE ||
+        change->kind == CHANGE_TRANSFER)
+        return;
+    failure_set(&failure, ERROR_NOT_LEADER,
+                "This node is no longer the leader; the change was not begun.");
+    fail(member, &failure);
+}
+
+void membership_end_all(struct member *member) {
+    struct failure failure;
+
+    if (!member->change)
+        return;
+    failure_set(&failure, ERROR_UNAVAILABLE, "The node is stopping.");
+    failure.outcome_unknown = member->phase == PHASE_COMMIT || member->phase == PHASE_PROMOTE;
+    fail(member, &failure);
+}
+
+uint64_t membership_deadline(const struct member *member) {
+    if (member->change || member->removed.id != 0 || promotion_under_way(member))
+        return member->poll_at;
+    return UINT64_MAX;
+}
