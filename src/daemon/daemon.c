@@ -1,0 +1,399 @@
+#include "daemon/daemon.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "base/address.h"
+#include "base/check.h"
+#include "base/journal.h"
+#include "daemon/bus_loop.h"
+#include "daemon/host_uv.h"
+#include "daemon/notify.h"
+#include "node/node.h"
+#include "rpc/client_door.h"
+#include "rpc/links.h"
+#include "service/service.h"
+#include "store/log.h"
+
+/* Descriptors kept for peers, files, the bus and the loop. */
+enum { DESCRIPTORS_KEPT = 512 };
+
+/* Each begins only when the one before has ended; advance() moves on. */
+enum phase {
+    PHASE_RUNNING,
+    PHASE_DRAINING, /* the node finishes what is under way */
+    PHASE_DRAINED,  /* it has; the doors may be closed */
+    PHASE_CLOSING,  /* the doors close, the lanes end their work */
+    PHASE_CLOSED    /* the environments are closed; the loop ends */
+};
+
+struct daemon {
+    const struct options *options;
+    uv_loop_t loop;
+    struct host_uv host;
+    struct notify notify;
+    uv_prepare_t prepare;
+    uv_check_t check;
+    uv_signal_t terminate, interrupt;
+    struct node *node;
+    struct links *links;         /* NULL: not open, or closed */
+    struct client_door *clients; /* NULL: not open, or closed */
+    struct bus_loop bus;
+    enum phase phase;
+    int status;
+};
+
+/* ---- failures that end the process ---- */
+
+/* Without closing anything: what was not flushed must not be flushed now. */
+static _Noreturn void die(const char *reason, int error) {
+    journal(LOG_CRIT, "%s", reason);
+    notify_failed(reason, error);
+    _exit(EXIT_FAILURE);
+}
+
+static void fatal(const char *reason) {
+    die(reason, 0);
+}
+
+static void sync_failed(const char *reason) {
+    die(reason, EIO);
+}
+
+void daemon_prepare(void) {
+    store_set_sync_failed(sync_failed);
+    lanes_size_pool();
+    signal(SIGPIPE, SIG_IGN);
+}
+
+/* ---- stopping ---- */
+
+static void node_stopped(void *data) {
+    struct daemon *daemon = data;
+
+    daemon->phase = PHASE_DRAINED; /* the caller may be in a door, so it is closed later */
+}
+
+static void begin_stop(struct daemon *daemon, uint64_t timeout) {
+    daemon->phase = PHASE_DRAINING;
+    notify_stopping(&daemon->notify);
+    if (daemon->clients)
+        client_door_stop_listening(daemon->clients);
+    node_stop(daemon->node, timeout, node_stopped, daemon);
+}
+
+static void clients_closed(void *data) {
+    struct daemon *daemon = data;
+
+    daemon->clients = NULL;
+}
+
+static void links_closed(void *data) {
+    struct daemon *daemon = data;
+
+    daemon->links = NULL;
+}
+
+/* The node hears no more of time or of others; what it asks of the lanes they still finish. */
+static void close_doors(struct daemon *daemon) {
+    daemon->phase = PHASE_CLOSING;
+    host_uv_set_node(&daemon->host, NULL);
+    host_uv_set_links(&daemon->host, NULL);
+    bus_loop_close(&daemon->bus);
+    if (daemon->clients)
+        client_door_close(daemon->clients, clients_closed, daemon);
+    if (daemon->links)
+        links_close(daemon->links, links_closed, daemon);
+}
+
+static void close_rest(struct daemon *daemon) {
+    daemon->phase = PHASE_CLOSED;
+    daemon->node = node_close(daemon->node);
+    host_uv_close(&daemon->host);
+    notify_close(&daemon->notify);
+    uv_close((uv_handle_t *)&daemon->prepare, NULL);
+    uv_close((uv_handle_t *)&daemon->check, NULL);
+    uv_close((uv_handle_t *)&daemon->terminate, NULL);
+    uv_close((uv_handle_t *)&daemon->interrupt, NULL);
+}
+
+static void advance(struct daemon *daemon) {
+    if (daemon->phase == PHASE_DRAINED)
+        close_doors(daemon);
+    if (daemon->phase == PHASE_CLOSING && !daemon->clients && !daemon->links &&
+        lanes_idle(&daemon->host.lanes))
+        close_rest(daemon);
+}
+
+static void told_to_stop(uv_signal_t *handle, int number) {
+    struct daemon *daemon = handle->data;
+
+    if (daemon->phase != PHASE_RUNNING) {
+        journal(LOG_WARNING, "Received %s again, ending at once",
+                number == SIGTERM ? "SIGTERM" : "SIGINT");
+        _exit(EXIT_FAILURE);
+    }
+    journal(LOG_INFO, "Received %s, stopping", number == SIGTERM ? "SIGTERM" : "SIGINT");
+    begin_stop(daemon, daemon->options->stop_timeout);
+}
+
+/* ---- each turn of the loop ---- */
+
+static void end_of_turn(struct daemon *daemon) {
+    if (daemon->phase <= PHASE_DRAINING)
+        node_flush(daemon->node);
+    advance(daemon);
+}
+
+/* Before the loop waits: timers have run. */
+static void turn_prepare(uv_prepare_t *handle) {
+    struct daemon *daemon = handle->data;
+
+    end_of_turn(daemon);
+    bus_loop_prepare(&daemon->bus);
+}
+
+/* After it has waited: sockets and lanes have had their say. */
+static void turn_check(uv_check_t *handle) {
+    end_of_turn(handle->data);
+}
+
+/* ---- status ---- */
+
+static void describe(void *data, char *text, size_t size) {
+    struct daemon *daemon = data;
+    Raftkv__V1__MemberStatus *status = service_local_status(node_service(daemon->node));
+    bool leaderless = !status->leader || !status->leader[0];
+
+    if (status->role == RAFTKV__V1__ROLE__ROLE_NONE)
+        snprintf(text, size, "waiting to be added to a cluster");
+    else if (status->state == RAFTKV__V1__STATE__STATE_LEADER)
+        snprintf(text, size, "leader, term %" PRIu64 ", revision %" PRIu64, status->term,
+                 status->applied_index);
+    else
+        snprintf(text, size, "%s %s%s, term %" PRIu64 ", revision %" PRIu64,
+                 status->role == RAFTKV__V1__ROLE__ROLE_NONVOTER ? "non-voter" : "follower",
+                 leaderless ? "without a leader" : "of ", leaderless ? "" : status->leader,
+                 status->term, status->applied_index);
+    raftkv__v1__member_status__free_unpacked(status, NULL);
+}
+
+static void status_changed(void *data) {
+    struct daemon *daemon = data;
+
+    bus_loop_status_changed(&daemon->bus);
+    if (daemon->phase == PHASE_RUNNING)
+        notify_status_changed(&daemon->notify);
+}
+
+/* ---- what the links ask the node ---- */
+
+static const struct identity *peer_identity(void *data) {
+    struct daemon *daemon = data;
+
+    return node_identity(daemon->node);
+}
+
+static int peer_admit(void *data, const struct identity *from, uint64_t expected,
+                      struct failure *failure) {
+    struct daemon *daemon = data;
+
+    return node_admit(daemon->node, from, expected, failure);
+}
+
+static int peer_check_welcome(void *data, const struct identity *from, uint64_t expected,
+                              struct failure *failure) {
+    struct daemon *daemon = data;
+
+    return node_check_welcome(daemon->node, from, expected, failure);
+}
+
+static int peer_receive(void *data, uint64_t from, const uint8_t *message, size_t size,
+                        const char **ret_reason) {
+    struct daemon *daemon = data;
+
+    return node_receive(daemon->node, from, message, size, ret_reason);
+}
+
+/* ---- starting ---- */
+
+/* Takes as many descriptors as the hard limit allows. Returns how many client connections they are
+ * enough for, at least 1. */
+static unsigned raise_descriptor_limit(uint64_t max_connections) {
+    uint64_t wanted = max_connections + DESCRIPTORS_KEPT, left;
+    struct rlimit limit;
+
+    check(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0) {
+        journal(LOG_WARNING, "The limit of open files can't be raised: %s", strerror(errno));
+        check(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    }
+    if (limit.rlim_cur >= wanted)
+        return (unsigned)max_connections;
+    left = limit.rlim_cur > DESCRIPTORS_KEPT ? limit.rlim_cur - DESCRIPTORS_KEPT : 1;
+    journal(LOG_WARNING,
+            "The limit of open files is %" PRIu64 ", below the %" PRIu64
+            " that MaxConnections=%" PRIu64 " needs; client connections are limited to %" PRIu64,
+            (uint64_t)limit.rlim_cur, wanted, max_connections, left);
+    return (unsigned)left;
+}
+
+static void warn_of_listeners(const struct options *options) {
+    const char *const listeners[][2] = {{"ListenClients", options->listen_clients},
+                                        {"ListenPeers", options->listen_peers}};
+
+    for (size_t i = 0; i < 2; i++)
+        if (!address_is_loopback(listeners[i][1]))
+            journal(LOG_WARNING,
+                    "%s=%s is not loopback, and there is no TLS yet: whoever reaches this port can "
+                    "read and write everything",
+                    listeners[i][0], listeners[i][1]);
+}
+
+/* Says why the node does not start. Returns -1. */
+static int refuse(int r, const struct failure *failure) {
+    const char *reason = r < 0 ? strerror(-r) : failure->message;
+
+    journal(LOG_ERR, "%s", reason);
+    notify_failed(reason, r < 0 ? -r : 0);
+    return -1;
+}
+
+static int open_node(struct daemon *daemon) {
+    const struct options *options = daemon->options;
+    const struct node_options node_options = {
+        .name = options->name,
+        .data_directory = options->data_directory,
+        .peer_address = options->advertise_peers,
+        .client_address = options->advertise_clients,
+        .bootstrap = options->bootstrap,
+        .election_timeout = options->election_timeout,
+        .heartbeat = options->heartbeat,
+        .state_cache_size = options->state_cache_size,
+        .entry_cache_size = options->entry_cache_size,
+    };
+    struct failure failure;
+    int r = node_open(&daemon->node, &daemon->host.host, &node_options, &failure);
+
+    if (r != 0)
+        return refuse(r, &failure);
+    host_uv_set_node(&daemon->host, daemon->node);
+    service_set_observer(node_service(daemon->node), status_changed, daemon);
+    return 0;
+}
+
+static int open_links(struct daemon *daemon) {
+    const struct links_options links_options = {
+        .loop = &daemon->loop,
+        .listen = daemon->options->listen_peers,
+        .handler =
+            {
+                .data = daemon,
+                .identity = peer_identity,
+                .admit = peer_admit,
+                .check_welcome = peer_check_welcome,
+                .receive = peer_receive,
+            },
+    };
+    struct failure failure;
+    int r = links_open(&daemon->links, &links_options, &failure);
+
+    if (r != 0)
+        return refuse(r, &failure);
+    host_uv_set_links(&daemon->host, daemon->links);
+    return 0;
+}
+
+static int open_clients(struct daemon *daemon, unsigned max_connections) {
+    const struct client_door_options door_options = {
+        .loop = &daemon->loop,
+        .service = node_service(daemon->node),
+        .listen = daemon->options->listen_clients,
+        .max_connections = max_connections,
+        .max_in_flight = (unsigned)daemon->options->max_in_flight,
+    };
+    struct failure failure;
+    int r = client_door_open(&daemon->clients, &door_options, &failure);
+
+    return r != 0 ? refuse(r, &failure) : 0;
+}
+
+static int open_bus(struct daemon *daemon, const char *address, bool required) {
+    const struct bus_options bus_options = {
+        .address = address,
+        .name = daemon->options->name,
+        .service = node_service(daemon->node),
+    };
+    struct failure failure;
+    int r;
+
+    if (!address)
+        return 0;
+    r = bus_loop_open(&daemon->bus, &daemon->loop, &bus_options, &failure);
+    if (r == 0)
+        return 0;
+    if (required)
+        return refuse(r, &failure);
+    journal(LOG_WARNING, "%s; this node answers over TCP only",
+            r < 0 ? strerror(-r) : failure.message);
+    return 0;
+}
+
+static void init_handles(struct daemon *daemon) {
+    check(uv_loop_init(&daemon->loop) == 0);
+    host_uv_init(&daemon->host, &daemon->loop, fatal);
+    notify_init(&daemon->notify, &daemon->loop, &daemon->host.lanes, describe, daemon);
+    check(uv_prepare_init(&daemon->loop, &daemon->prepare) == 0);
+    check(uv_check_init(&daemon->loop, &daemon->check) == 0);
+    check(uv_signal_init(&daemon->loop, &daemon->terminate) == 0);
+    check(uv_signal_init(&daemon->loop, &daemon->interrupt) == 0);
+    daemon->prepare.data = daemon->check.data = daemon;
+    daemon->terminate.data = daemon->interrupt.data = daemon;
+    check(uv_prepare_start(&daemon->prepare, turn_prepare) == 0);
+    check(uv_check_start(&daemon->check, turn_check) == 0);
+}
+
+/* Recovery comes first and with the usual effect of signals: it may take long, and may be ended at
+ * any time. The ports open when the node can answer. */
+static void start(struct daemon *daemon, const char *bus, bool bus_required) {
+    const struct options *options = daemon->options;
+    unsigned max_connections = raise_descriptor_limit(options->max_connections);
+
+    warn_of_listeners(options);
+    if (open_node(daemon) < 0) {
+        daemon->status = EXIT_FAILURE;
+        daemon->phase = PHASE_DRAINED;
+        return;
+    }
+    check(uv_signal_start(&daemon->terminate, told_to_stop, SIGTERM) == 0);
+    check(uv_signal_start(&daemon->interrupt, told_to_stop, SIGINT) == 0);
+    if (open_links(daemon) < 0 || open_clients(daemon, max_connections) < 0 ||
+        open_bus(daemon, bus, bus_required) < 0) {
+        daemon->status = EXIT_FAILURE;
+        begin_stop(daemon, 0);
+        return;
+    }
+    journal(LOG_INFO, "%s is ready: clients on %s, peers on %s, data in %s", options->name,
+            options->listen_clients, options->listen_peers, options->data_directory);
+    notify_ready(&daemon->notify);
+}
+
+int daemon_run(const struct options *options, const char *bus, bool bus_required) {
+    struct daemon daemon = {.options = options, .phase = PHASE_RUNNING, .status = EXIT_SUCCESS};
+
+    init_handles(&daemon);
+    start(&daemon, bus, bus_required);
+    check(uv_run(&daemon.loop, UV_RUN_DEFAULT) == 0);
+    check(uv_loop_close(&daemon.loop) == 0);
+    if (daemon.status == EXIT_SUCCESS)
+        journal(LOG_INFO, "%s has stopped", options->name);
+    return daemon.status;
+}
