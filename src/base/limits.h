@@ -35,7 +35,6 @@ enum {
     LINKS_RECEIVE_MAX = 512 * 1024 * 1024,   /* bytes of peer messages that have not arrived whole
                                                 yet, over all incoming links */
     LINKS_LEARNED_MAX = 16,     /* members that are dialled only because they dialled this node */
-    IDENTIFY_MAX = 64,          /* identify calls under way */
     BUS_SENDERS_MAX = 1024,     /* D-Bus connections that are remembered */
     BUS_SENDER_CALLS_MAX = 256, /* calls under way of one D-Bus connection */
     BUS_SENDER_BYTES_MAX = 32 * 1024 * 1024, /* bytes of their arguments */

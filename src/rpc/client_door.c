@@ -1,0 +1,78 @@
+#include "rpc/client_door.h"
+
+#include "base/limits.h"
+#include "base/memory.h"
+#include "rpc/client_door_private.h"
+
+/* Requests that do not arrive whole fill the memory: the one that takes most of it has to go. */
+static void on_overfull(struct network *network) {
+    struct client_door *door = container_of(network, struct client_door, network);
+    struct client_session *session, *largest = NULL;
+
+    LIST_FOREACH(session, &door->sessions, entry)
+    if (!largest || session->connection.memory > largest->connection.memory)
+        largest = session;
+    if (largest)
+        client_session_reject(largest, ERROR_BUSY,
+                              "Too many requests are being received at the same time; nothing of "
+                              "the last one happened.");
+}
+
+static void on_incoming(struct listener *listener) {
+    client_session_accept(container_of(listener, struct client_door, listener));
+}
+
+int client_door_open(struct client_door **ret, const struct client_door_options *options,
+                     struct failure *failure) {
+    struct client_door *door;
+    int fd, r;
+
+    r = listen_bind(options->listen, &fd, failure);
+    if (r != 0)
+        return r;
+    door = xcalloc(1, sizeof *door);
+    door->service = options->service;
+    door->max_connections = options->max_connections;
+    door->max_in_flight = options->max_in_flight;
+    LIST_INIT(&door->sessions);
+    network_init(&door->network, options->loop);
+    door->network.held_max = CLIENT_RECEIVE_MAX;
+    door->network.overfull = on_overfull;
+    listener_open(&door->listener, &door->network, fd, on_incoming);
+    *ret = door;
+    return 0;
+}
+
+unsigned client_door_port(const struct client_door *door) {
+    return door->listener.port;
+}
+
+size_t client_door_connections(const struct client_door *door) {
+    return door->connections;
+}
+
+void client_door_stop_listening(struct client_door *door) {
+    listener_close(&door->listener);
+}
+
+static void on_network_closed(void *data) {
+    struct client_door *door = data;
+    void (*closed)(void *data) = door->closed;
+    void *closed_data = door->closed_data;
+
+    free(door);
+    if (closed)
+        closed(closed_data);
+}
+
+void client_door_close(struct client_door *door, void (*closed)(void *data), void *data) {
+    struct client_session *session;
+
+    door->closed = closed;
+    door->closed_data = data;
+    listener_close(&door->listener);
+    while ((session = LIST_FIRST(&door->sessions)))
+        client_session_close(session);
+    connection_close_all(&door->network);
+    network_close(&door->network, on_network_closed, door);
+}

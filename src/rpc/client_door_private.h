@@ -1,0 +1,22 @@
+/* What the files of the client door share among themselves. */
+#pragma once
+
+#include <sys/queue.h>
+
+#include "rpc/client_door.h"
+#include "rpc/client_session.h"
+#include "rpc/listen.h"
+#include "rpc/network.h"
+
+struct client_door {
+    struct network network;
+    struct listener listener;
+    struct service *service;
+    unsigned max_connections;
+    unsigned max_in_flight;
+    LIST_HEAD(, client_session) sessions;
+    size_t connections; /* those that are being closed included, those turned away not */
+    size_t turned_away;
+    void (*closed)(void *data);
+    void *closed_data;
+};

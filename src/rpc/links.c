@@ -1,0 +1,247 @@
+#include "rpc/links.h"
+
+#include <string.h>
+
+#include "base/check.h"
+#include "base/memory.h"
+#include "rpc/dial.h"
+#include "rpc/links_private.h"
+
+struct identify {
+    LIST_ENTRY(identify) entry;
+    struct dial *dial;
+    identify_cb callback;
+    void *data;
+};
+
+/* xorshift64*: for jitter only. */
+uint64_t links_random(struct links *links) {
+    links->chance ^= links->chance >> 12;
+    links->chance ^= links->chance << 25;
+    links->chance ^= links->chance >> 27;
+    return (links->chance * 0x2545f4914f6cdd1du) >> 16;
+}
+
+static struct link_out *find_outgoing(const struct links *links, uint64_t member_id) {
+    struct link_out *link;
+
+    LIST_FOREACH(link, &links->outgoing, entry)
+    if (link->peer.member_id == member_id)
+        return link;
+    return NULL;
+}
+
+static struct link_in *find_incoming(const struct links *links, uint64_t member_id,
+                                     const struct link_in *except) {
+    struct link_in *link;
+
+    LIST_FOREACH(link, &links->incoming, entry)
+    if (link != except && link->state == LINK_IN_UP && link->member_id == member_id)
+        return link;
+    return NULL;
+}
+
+/* ---- sending ---- */
+
+void links_send(struct links *links, uint64_t member_id, bool urgent, uint8_t *message,
+                size_t size) {
+    struct link_out *link = find_outgoing(links, member_id);
+
+    if (link)
+        link_out_send(link, urgent, message, size);
+    else
+        free(message);
+}
+
+size_t links_backlog(const struct links *links, uint64_t member_id) {
+    const struct link_out *link = find_outgoing(links, member_id);
+
+    return link ? link->queue.bulk.size : 0;
+}
+
+bool links_linked(const struct links *links, uint64_t member_id) {
+    const struct link_out *link = find_outgoing(links, member_id);
+
+    return link && link->state == LINK_OUT_UP;
+}
+
+/* ---- whom to dial ---- */
+
+static const struct peer *find_peer(const struct peer *peers, size_t count, uint64_t member_id) {
+    for (size_t i = 0; i < count; i++)
+        if (peers[i].member_id == member_id)
+            return &peers[i];
+    return NULL;
+}
+
+static size_t count_learned(const struct links *links) {
+    const struct link_out *link;
+    size_t count = 0;
+
+    LIST_FOREACH(link, &links->outgoing, entry)
+    count += link->learned;
+    return count;
+}
+
+/* A member that is named no longer, but still dials this node, may have to be told so. */
+static void stop_naming(struct links *links, struct link_out *link) {
+    if (link->learned)
+        return;
+    if (find_incoming(links, link->peer.member_id, NULL) &&
+        count_learned(links) < LINKS_LEARNED_MAX)
+        link->learned = true;
+    else
+        link_out_close(link);
+}
+
+void links_set_peers(struct links *links, const struct peer *peers, size_t count) {
+    struct link_out *link, *next;
+
+    for (link = LIST_FIRST(&links->outgoing); link; link = next) {
+        const struct peer *peer = find_peer(peers, count, link->peer.member_id);
+
+        next = LIST_NEXT(link, entry);
+        if (!peer) {
+            stop_naming(links, link);
+            continue;
+        }
+        link->learned = false;
+        if (strcmp(peer->address, link->peer.address) != 0)
+            link_out_move(link, peer->address);
+    }
+    for (size_t i = 0; i < count; i++)
+        if (!find_outgoing(links, peers[i].member_id))
+            link_out_new(links, &peers[i], false);
+}
+
+void links_incoming_up(struct links *links, struct link_in *link, const struct identity *from) {
+    struct link_in *older = find_incoming(links, from->member_id, link);
+    struct link_out *outgoing = find_outgoing(links, from->member_id);
+    struct peer peer = {.member_id = from->member_id};
+
+    if (older)
+        link_in_close(older);
+    strcpy(peer.address, from->peer_address);
+    if (!outgoing) {
+        if (count_learned(links) < LINKS_LEARNED_MAX)
+            link_out_new(links, &peer, true);
+    } else if (outgoing->learned && strcmp(outgoing->peer.address, peer.address) != 0) {
+        link_out_move(outgoing, peer.address);
+    } else {
+        link_out_hurry(outgoing);
+    }
+}
+
+void links_incoming_gone(struct links *links, uint64_t member_id) {
+    struct link_out *outgoing = find_outgoing(links, member_id);
+
+    if (outgoing && outgoing->learned && !find_incoming(links, member_id, NULL))
+        link_out_close(outgoing);
+}
+
+/* ---- identify ---- */
+
+static void answer_identify(struct identify *identify, const struct identity *identity,
+                            const struct failure *failure) {
+    LIST_REMOVE(identify, entry);
+    identify->callback(identify->data, identity, failure);
+    free(identify);
+}
+
+static void on_identified(void *data, const struct identity *identity) {
+    struct identify *identify = data;
+
+    dial_close(identify->dial);
+    answer_identify(identify, identity, NULL);
+}
+
+static void on_identify_failed(void *data, const struct failure *failure) {
+    answer_identify(data, NULL, failure);
+}
+
+void links_identify(struct links *links, const char *address, uint64_t timeout_ms,
+                    identify_cb callback, void *data) {
+    struct identify *identify = xcalloc(1, sizeof *identify);
+    struct dial_options options = {
+        .network = &links->network,
+        .address = address,
+        .self = links->handler.identity(links->handler.data),
+        .purpose = RAFTKV__V1__LINK_PURPOSE__LINK_PURPOSE_IDENTIFY,
+        .timeout_ms = timeout_ms,
+        .up = on_identified,
+        .failed = on_identify_failed,
+        .data = identify,
+    };
+
+    identify->callback = callback;
+    identify->data = data;
+    identify->dial = dial_start(&options);
+    LIST_INSERT_HEAD(&links->identifies, identify, entry);
+}
+
+static void fail_identifies(struct links *links) {
+    struct identify *identify;
+    struct failure failure;
+
+    failure_set(&failure, ERROR_UNAVAILABLE, "This node is being stopped.");
+    while ((identify = LIST_FIRST(&links->identifies))) {
+        dial_close(identify->dial);
+        answer_identify(identify, NULL, &failure);
+    }
+}
+
+/* ---- beginning and end ---- */
+
+static void on_incoming(struct listener *listener) {
+    link_in_accept(container_of(listener, struct links, listener));
+}
+
+static void on_network_closed(void *data) {
+    struct links *links = data;
+    void (*closed)(void *data) = links->closed;
+    void *closed_data = links->closed_data;
+
+    free(links);
+    if (closed)
+        closed(closed_data);
+}
+
+int links_open(struct links **ret, const struct links_options *options, struct failure *failure) {
+    struct links *links;
+    int fd, r;
+
+    r = listen_bind(options->listen, &fd, failure);
+    if (r != 0)
+        return r;
+    links = xcalloc(1, sizeof *links);
+    links->handler = options->handler;
+    LIST_INIT(&links->outgoing);
+    LIST_INIT(&links->incoming);
+    LIST_INIT(&links->identifies);
+    check(uv_random(NULL, NULL, &links->chance, sizeof links->chance, 0, NULL) == 0);
+    links->chance |= 1;
+    network_init(&links->network, options->loop);
+    listener_open(&links->listener, &links->network, fd, on_incoming);
+    *ret = links;
+    return 0;
+}
+
+unsigned links_port(const struct links *links) {
+    return links->listener.port;
+}
+
+void links_close(struct links *links, void (*closed)(void *data), void *data) {
+    struct link_out *outgoing;
+    struct link_in *incoming;
+
+    links->closed = closed;
+    links->closed_data = data;
+    listener_close(&links->listener);
+    while ((outgoing = LIST_FIRST(&links->outgoing)))
+        link_out_close(outgoing);
+    while ((incoming = LIST_FIRST(&links->incoming)))
+        link_in_close(incoming);
+    fail_identifies(links);
+    connection_close_all(&links->network);
+    network_close(&links->network, on_network_closed, links);
+}
