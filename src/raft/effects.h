@@ -103,6 +103,8 @@ int member_receive(struct member *member, uint64_t from, const Raftkv__V1__PeerM
  * server that was just removed, to tell it so.
  */
 void member_peers(const struct member *member, struct configuration *ret);
+/* Changes whenever member_peers() would give something else. Never 0. */
+uint64_t member_peers_version(const struct member *member);
 /* Whether anything is being written, applied or loaded. */
 bool member_busy(const struct member *member);
 /* From now on no proposal or change is accepted (ERROR_UNAVAILABLE); used while stopping. */

@@ -333,6 +333,18 @@ void member_peers(const struct member *member, struct configuration *ret) {
         add_peer(ret, &member->removed);
 }
 
+uint64_t member_peers_version(const struct member *member) {
+    const struct raft *raft = &member->raft;
+    uint64_t version = 1;
+
+    version = version * 1000003 + raft->configuration_uncommitted_index;
+    version = version * 1000003 + raft->configuration_committed_index;
+    version = version * 1000003 + member->committed.index;
+    version = version * 1000003 + raft->configuration.n;
+    version = version * 1000003 + member->removed.id;
+    return version ? version : 1;
+}
+
 bool member_busy(const struct member *member) {
     if (member->write_under_way || member->applying || member->loading_for_apply)
         return true;

@@ -1,0 +1,72 @@
+/* stop: a node's orderly end: no new requests, leadership handed over, what is under way finished,
+ * all within a limit. */
+#include "node/node_internal.h"
+
+enum { POLL_MS = 20 };
+
+static void transfer_done(struct change *change, const struct failure *failure, uint64_t index,
+                          const char *leader) {
+    struct node *node = container_of(change, struct node, transfer);
+
+    (void)index;
+    node->transfer_under_way = false;
+    if (failure)
+        journal(LOG_INFO, "Leadership was not handed over: %s", failure->message);
+    else
+        journal(LOG_INFO, "Leadership was handed over to %s.", leader);
+}
+
+static bool has_other_voter(const struct node *node) {
+    const struct configuration *configuration = member_configuration(node->member);
+
+    for (size_t i = 0; i < configuration->count; i++)
+        if (configuration->servers[i].role == MEMBER_VOTER &&
+            configuration->servers[i].id != node->identity.member_id)
+            return true;
+    return false;
+}
+
+void node_stop(struct node *node, uint64_t timeout_ms, void (*stopped)(void *data), void *data) {
+    struct member_view view;
+
+    check(!node->stopping);
+    node->stopping = true;
+    node->stop_deadline = node->host->now(node->host) + timeout_ms;
+    node->stopped = stopped;
+    node->stopped_data = data;
+    service_drain(node->service);
+    member_get_view(node->member, &view);
+    if (view.serving && has_other_voter(node)) {
+        node->transfer = (struct change){
+            .kind = CHANGE_TRANSFER,
+            .deadline = node->stop_deadline,
+            .done = transfer_done,
+        };
+        node->transfer_under_way = true;
+        member_change(node->member, &node->transfer);
+    }
+    node_flush(node);
+}
+
+/* Waits for requests and the transfer up to the deadline; for the lanes the caller waits. */
+void stop_advance(struct node *node) {
+    void (*stopped)(void *data) = node->stopped;
+    bool late = node->host->now(node->host) >= node->stop_deadline;
+
+    if (!stopped)
+        return;
+    if (!late && (node->transfer_under_way || service_drain(node->service) > 0))
+        return;
+    node->stopped = NULL;
+    member_close_door(node->member);
+    stopped(node->stopped_data);
+}
+
+uint64_t stop_deadline(const struct node *node) {
+    uint64_t poll;
+
+    if (!node->stopped)
+        return UINT64_MAX;
+    poll = node->host->now(node->host) + POLL_MS;
+    return poll < node->stop_deadline ? poll : node->stop_deadline;
+}

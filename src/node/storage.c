@@ -1,0 +1,218 @@
+/* storage: carries out a member's effects: writes and loads on the log lane, applies on the state
+ * lane, checkpoints in the background. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "node/node_internal.h"
+
+enum { WRITE_RETRY_MS = 500, CHECKPOINT_ENTRIES = 100000, CHECKPOINT_BYTES = 64 * 1024 * 1024 };
+
+static void fatal(struct node *node, const char *what, int error) {
+    char reason[256];
+
+    snprintf(reason, sizeof reason, "%s: %s.", what, strerror(-error));
+    node->host->fatal(node->host, reason);
+}
+
+/* ---- writes ---- */
+
+static void run_write(struct job *job) {
+    struct node *node = container_of(job, struct node, persist_job);
+    const struct member_write *write = &node->write;
+    int result = 0;
+
+    /* After a failure for want of space everything stays in the log's buffer and must not be put
+     * again. */
+    if (!node->write_put) {
+        if (write->set_vote)
+            result = log_store_set_vote(node->log, write->term, write->vote);
+        if (result == 0 && write->count > 0)
+            result = log_store_append(node->log, write->first_index, write->entries, write->count);
+        node->write_put = result == 0 || result == -ENOSPC;
+    }
+    if (node->write_put)
+        result = log_store_flush(node->log);
+    node->write_result = result;
+}
+
+static void write_done(struct job *job) {
+    struct node *node = container_of(job, struct node, persist_job);
+
+    if (node->write_result == -ENOSPC) {
+        if (node->write_retry_at == 0)
+            journal(LOG_ERR, "The disk of the log is full; writing waits until there is space.");
+        node->write_retry_at = node->host->now(node->host) + WRITE_RETRY_MS;
+        node_tick(node);
+        return;
+    }
+    if (node->write_result < 0) {
+        fatal(node, "The log can't be written", node->write_result);
+        return;
+    }
+    if (node->write_retry_at != 0)
+        journal(LOG_NOTICE, "The disk of the log has space again.");
+    node->write_retry_at = 0;
+    member_persisted(node->member);
+    node_flush(node);
+}
+
+static void persist(void *data, const struct member_write *write) {
+    struct node *node = data;
+
+    node->write = *write;
+    node->write_put = false;
+    node->host->submit(node->host, LANE_LOG, &node->persist_job);
+}
+
+/* ---- applying ---- */
+
+static void run_apply(struct job *job) {
+    struct node *node = container_of(job, struct node, apply_job);
+
+    node->apply_result = kv_apply(node->state, node->apply_first, node->apply_entries,
+                                  node->apply_count, node->apply_results);
+}
+
+static void run_checkpoint(struct job *job) {
+    struct node *node = container_of(job, struct node, checkpoint_job);
+
+    node->checkpoint_result = state_checkpoint(node->state, &node->checkpoint_index);
+}
+
+static void checkpoint_done(struct job *job) {
+    struct node *node = container_of(job, struct node, checkpoint_job);
+
+    node->checkpoint_under_way = false;
+    if (node->checkpoint_result < 0 && node->checkpoint_result != -ENOSPC)
+        fatal(node, "The state can't be written", node->checkpoint_result);
+}
+
+/* Bounds what must be applied again after a crash. Cutting the log at the checkpoint comes with
+ * compaction. */
+static void maybe_checkpoint(struct node *node) {
+    node->applied_entries += node->apply_count;
+    for (size_t i = 0; i < node->apply_count; i++)
+        node->applied_bytes += node->apply_entries[i].size;
+    if (node->checkpoint_under_way ||
+        (node->applied_entries < CHECKPOINT_ENTRIES && node->applied_bytes < CHECKPOINT_BYTES))
+        return;
+    node->applied_entries = node->applied_bytes = 0;
+    node->checkpoint_under_way = true;
+    node->host->submit(node->host, LANE_BACKGROUND, &node->checkpoint_job);
+}
+
+static void apply_done(struct job *job) {
+    struct node *node = container_of(job, struct node, apply_job);
+
+    if (node->apply_result != 0) {
+        fatal(node, "The state can't be written",
+              node->apply_result < 0 ? node->apply_result : -EIO);
+        return;
+    }
+    maybe_checkpoint(node);
+    member_applied(node->member, node->apply_results, sizeof *node->apply_results);
+    node_flush(node);
+}
+
+static void apply(void *data, uint64_t first_index, const struct log_entry *entries, size_t count) {
+    struct node *node = data;
+
+    if (count > node->apply_capacity) {
+        node->apply_capacity = count;
+        node->apply_results = xrealloc(node->apply_results, count * sizeof *node->apply_results);
+    }
+    node->apply_first = first_index;
+    node->apply_entries = entries;
+    node->apply_count = count;
+    node->host->submit(node->host, LANE_STATE, &node->apply_job);
+}
+
+/* ---- loads ---- */
+
+struct load {
+    struct job job;
+    struct node *node;
+    uint64_t first_index, cookie;
+    size_t count, max_bytes;
+    struct log_entry *entries;
+    size_t loaded;
+    int result;
+};
+
+static void run_load(struct job *job) {
+    struct load *load = container_of(job, struct load, job);
+
+    load->result = log_store_read(load->node->log, load->first_index, load->count, load->max_bytes,
+                                  &load->entries, &load->loaded);
+}
+
+static void load_done(struct job *job) {
+    struct load *load = container_of(job, struct load, job);
+    struct node *node = load->node;
+
+    if (load->result < 0 && load->result != -ENOENT)
+        fatal(node, "The log can't be read", load->result);
+    else
+        member_loaded(node->member, load->cookie, load->first_index, load->entries,
+                      load->result == 0 ? load->loaded : 0);
+    free(load->entries);
+    free(load);
+    node_flush(node);
+}
+
+static void load(void *data, uint64_t first_index, size_t count, size_t max_bytes,
+                 uint64_t cookie) {
+    struct node *node = data;
+    struct load *load = xcalloc(1, sizeof *load);
+
+    *load = (struct load){
+        .job = {.run = run_load, .done = load_done},
+        .node = node,
+        .first_index = first_index,
+        .cookie = cookie,
+        .count = count,
+        .max_bytes = max_bytes,
+    };
+    node->host->submit(node->host, LANE_LOG, &load->job);
+}
+
+/* ---- all of them ---- */
+
+static void changed(void *data) {
+    struct node *node = data;
+
+    node->changed = true;
+}
+
+void storage_init(struct node *node) {
+    node->effects = (struct member_effects){
+        .data = node,
+        .persist = persist,
+        .apply = apply,
+        .load = load,
+        .changed = changed,
+    };
+    node->persist_job = (struct job){.run = run_write, .done = write_done};
+    node->apply_job = (struct job){.run = run_apply, .done = apply_done};
+    node->checkpoint_job = (struct job){.run = run_checkpoint, .done = checkpoint_done};
+}
+
+void storage_tick(struct node *node) {
+    if (node->write_retry_at == 0 || node->host->now(node->host) < node->write_retry_at)
+        return;
+    node->write_retry_at = node->host->now(node->host) + 3600 * 1000; /* until write_done() */
+    node->host->submit(node->host, LANE_LOG, &node->persist_job);
+}
+
+uint64_t storage_deadline(const struct node *node) {
+    return node->write_retry_at != 0 ? node->write_retry_at : UINT64_MAX;
+}
+
+bool storage_busy(const struct node *node) {
+    return member_busy(node->member) || node->checkpoint_under_way;
+}
+
+void storage_deinit(struct node *node) {
+    free(TAKE(node->apply_results));
+}
