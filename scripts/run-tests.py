@@ -1,0 +1,122 @@
+"""Runs test suites and counts their tests; called by scripts/test, which documents them."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+BUILD_ROOT = Path(os.environ.get("RAFTKV_BUILD_ROOT", REPOSITORY))
+DEFAULT = ["unit", "sim", "cluster", "sanitize", "clang"]
+
+BUILDS = {
+    "build-test": ["--buildtype=debugoptimized"],
+    "build-sanitize": [
+        "--buildtype=debug",
+        "-Doptimization=1",
+        "-Db_sanitize=address,undefined",
+        "-Db_lundef=false",
+    ],
+    "build-clang": ["--buildtype=debugoptimized"],
+}
+
+
+class Counts:
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+
+    def add_junit(self, path):
+        """Adds the test cases of a JUnit file. Returns whether there were any."""
+        cases = list(ElementTree.parse(path).iter("testcase"))
+        for case in cases:
+            if case.find("failure") is not None or case.find("error") is not None:
+                self.failed += 1
+                print(f"FAILED: {case.get('classname', '')} {case.get('name')}")
+            elif case.find("skipped") is not None:
+                self.skipped += 1
+            else:
+                self.passed += 1
+        return bool(cases)
+
+
+def build(name):
+    """Sets a build directory up, builds in it, and returns its path."""
+    directory = BUILD_ROOT / name
+    environment = dict(os.environ)
+    if name == "build-clang":
+        environment["CC"] = "clang"
+    if not (directory / "build.ninja").exists():
+        subprocess.run(
+            ["meson", "setup", str(directory), str(REPOSITORY), *BUILDS[name]],
+            env=environment,
+            check=True,
+        )
+    subprocess.run(["ninja", "-C", str(directory)], check=True)
+    return directory
+
+
+def run_meson(counts, directory, suite):
+    command = ["meson", "test", "-C", str(directory), "--no-rebuild", "--print-errorlogs"]
+    result = subprocess.run([*command, "--suite", suite])
+    report = directory / "meson-logs" / "testlog.junit.xml"
+    before = counts.failed
+    found = counts.add_junit(report) if report.exists() else False
+    if not found or (result.returncode != 0 and counts.failed == before):
+        print(f"FAILED: suite {suite} ran no test or ended with status {result.returncode}")
+        counts.failed += 1
+    report.unlink(missing_ok=True)
+
+
+def run_pytest(counts, directory, arguments):
+    environment = dict(os.environ, RAFTKV_BUILD=str(directory))
+    with tempfile.TemporaryDirectory() as temporary:
+        report = Path(temporary) / "junit.xml"
+        command = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+        command += [f"--junitxml={report}", "tests/cluster", *arguments]
+        result = subprocess.run(command, cwd=REPOSITORY, env=environment)
+        before = counts.failed
+        found = counts.add_junit(report) if report.exists() else False
+    if not found or (result.returncode != 0 and counts.failed == before):
+        print(f"FAILED: the cluster tests ended with status {result.returncode}")
+        counts.failed += 1
+
+
+def run_suite(counts, suite, arguments):
+    print(f"==== {suite} ====", flush=True)
+    if suite in ("unit", "sim"):
+        run_meson(counts, build("build-test"), suite)
+    elif suite == "cluster":
+        run_pytest(counts, build("build-test"), arguments)
+    elif suite == "sanitize":
+        directory = build("build-sanitize")
+        run_meson(counts, directory, "unit")
+        run_meson(counts, directory, "sim")
+        run_pytest(counts, directory, arguments)
+    elif suite == "clang":
+        run_meson(counts, build("build-clang"), "unit")
+
+
+def main():
+    arguments = sys.argv[1:]
+    passed_on = []
+    if "--" in arguments:
+        passed_on = arguments[arguments.index("--") + 1 :]
+        arguments = arguments[: arguments.index("--")]
+    unknown = [suite for suite in arguments if suite not in DEFAULT]
+    if unknown:
+        sys.exit(f"test: unknown suite {unknown[0]!r} (allowed: {', '.join(DEFAULT)})")
+    counts = Counts()
+    for suite in arguments or DEFAULT:
+        try:
+            run_suite(counts, suite, passed_on)
+        except subprocess.CalledProcessError as error:
+            print(f"FAILED: {error}")
+            counts.failed += 1
+    print(f"{counts.passed} passed, {counts.failed} failed, {counts.skipped} skipped", flush=True)
+    sys.exit(1 if counts.failed else 0)
+
+
+if __name__ == "__main__":
+    main()
