@@ -66,18 +66,19 @@ struct log_store_options {
  */
 int log_store_open(struct log_store **ret, const struct log_store_options *options,
                    struct log_recovery *ret_recovery, struct failure *failure);
-/* Closes without flushing what was not flushed. Takes NULL; returns NULL. */
+/* Closes; what was not flushed may be there afterwards or not. Takes NULL; returns NULL. */
 struct log_store *log_store_close(struct log_store *log);
 
 /*
  * Puts `count` entries from first_index on into the buffer of the log; durable after the next
  * log_store_flush(). An index that exists already cuts off the old entry and everything behind it.
- * first_index is at most last + 1. -ENOSPC: nothing more was put than what the flush will retry;
- * call log_store_flush() again until it succeeds.
+ * first_index is at most last + 1. -ENOSPC: all of it is kept and must not be put again; call
+ * log_store_flush() until it succeeds. -EMSGSIZE: an entry is larger than ENTRY_SIZE_MAX or than a
+ * file of the log holds; nothing was put. Any other error: the node has to stop.
  */
 int log_store_append(struct log_store *log, uint64_t first_index, const struct log_entry *entries,
                      size_t count);
-/* Puts term and vote into the buffer; durable after the next flush. */
+/* Puts term and vote into the buffer; durable after the next flush. -ENOSPC as above. */
 int log_store_set_vote(struct log_store *log, uint64_t term, uint64_t vote);
 /*
  * Makes everything put before durable. -ENOSPC: nothing is lost and nothing durable yet; what was
@@ -88,8 +89,9 @@ int log_store_flush(struct log_store *log);
 
 /*
  * Reads entries from first_index on: at most `count`, and no more than max_bytes of data (but at
- * least one). The array and the data are one allocation to free() by the caller. -ENOENT below the
- * first index.
+ * least one). The array and the data are one allocation to free() by the caller. Entries that were
+ * put and not flushed can be read too. -ENOENT below the first index or above the last; -EIO: the
+ * log is damaged there.
  */
 int log_store_read(struct log_store *log, uint64_t first_index, size_t count, size_t max_bytes,
                    struct log_entry **ret_entries, size_t *ret_count);

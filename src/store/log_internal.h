@@ -1,0 +1,93 @@
+/* What the parts of the log share: log.c (writing), log_read.c (reading), log_scan.c (the start).
+ */
+#pragma once
+
+#include <db.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/memory.h"
+#include "store/log.h"
+#include "store/log_index.h"
+#include "store/record.h"
+
+enum {
+    LIBRARY_RECORD_HEADER_SIZE = 12,   /* what Berkeley DB puts before each record */
+    FIRST_OFFSET = 28,                 /* of the first record in a file */
+    LOG_MEMORY_KEPT_MAX = 1024 * 1024, /* bytes of a buffer that stay allocated between calls */
+};
+
+/* A record that found no space and waits for the next flush. */
+struct log_pending {
+    struct log_pending *next;
+    struct position position;
+    bool first;
+    uint64_t sequence;
+    size_t size;
+    uint8_t data[];
+};
+
+/* What the newest records say. */
+struct log_content {
+    uint64_t term;
+    uint64_t vote;
+    struct log_mark mark; /* owns its configuration */
+    struct log_index index;
+};
+
+/*
+ * Where a record goes is known before it is put: its checksum covers its position, and the first
+ * one of a file has to begin with a restatement. So the log reckons the end itself, and the library
+ * has to agree.
+ */
+struct log_store {
+    DB_ENV *environment;
+    DB_LOGC *cursor; /* for reading; NULL until needed and after large records */
+    char *directory;
+    uint64_t member_id;
+    uint64_t run;
+    uint32_t file_size;         /* of new files */
+    uint32_t buffer_size;       /* of the library */
+    uint32_t current_file_size; /* of the file that `end` is in */
+    struct position end;        /* where the next record goes, unless it begins a new file */
+    uint64_t sequence;          /* of the last record that was encoded ... */
+    uint64_t put_sequence;      /* ... that the library has ... */
+    uint64_t durable_sequence;  /* ... that is durable */
+    uint32_t put_file;          /* the file of the last record that the library has; 0: none yet */
+    uint32_t prepared_file;     /* the last file that was made ready to write to */
+    uint32_t floor_file;        /* the file in the floor on disk */
+    struct log_pending *pending;
+    struct log_pending **pending_end;
+    struct log_content content;
+    struct buffer scratch;
+    uint64_t flushes;
+    char message[256]; /* the library's error messages since it was emptied */
+};
+
+/* The library's error as a negative errno. */
+int log_library_error(int error);
+/* Puts a record of the kind RECORD_MARK into the buffer and takes over what it says. */
+int log_put_mark(struct log_store *log, const struct log_mark *mark);
+
+/* What the scan found beside log->content. */
+struct log_scan {
+    bool any;                       /* there is a record at all */
+    struct position last;           /* the last record's position ... */
+    uint32_t last_size;             /* ... and size, with the library's header */
+    struct position flush_position; /* where the last flush begins, as far as it is in that file */
+    uint64_t sequence;
+    uint64_t run;
+    uint64_t durable;
+    struct log_entry *entries; /* those of log->content.index */
+    size_t capacity;
+};
+void log_scan_deinit(struct log_scan *scan, const struct log_index *index);
+
+struct log_files;
+/*
+ * Reads all records, in order, into log->content and *scan, up to where the library says that the
+ * log ends. ERROR_INTERNAL: damage; ERROR_INVALID_ARGUMENT: of another member or a newer format.
+ * Changes nothing on disk.
+ */
+int log_scan_all(struct log_store *log, const struct log_files *files, struct log_scan *scan,
+                 struct failure *failure);

@@ -1,0 +1,349 @@
+/* Opening the log: which files there are, the scan, where the log ends, and what is done there. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/limits.h"
+#include "store/log_files.h"
+#include "store/log_internal.h"
+#include "store/sync.h"
+
+enum {
+    FILE_SIZE_DEFAULT = 16 * 1024 * 1024,
+    FILE_SIZE_MIN = 64 * 1024,
+    FILE_SIZE_MAX = 1024 * 1024 * 1024,
+    BUFFER_SIZE_MAX = 1024 * 1024,
+};
+
+/* What is known of the log on disk while it is opened. */
+struct opening {
+    const struct log_store_options *options;
+    struct log_files files;
+    struct log_floor floor;
+    struct log_scan scan;
+    struct log_rest rest; /* behind the end */
+};
+
+static void keep_message(const DB_ENV *environment, const char *prefix, const char *message) {
+    struct log_store *log = environment->app_private;
+    size_t length = strlen(log->message);
+
+    (void)prefix;
+    snprintf(log->message + length, sizeof log->message - length, "%s%s", length ? "; " : "",
+             message);
+}
+
+static int refused(const struct log_store *log, const char *what, int error,
+                   struct failure *failure) {
+    return failure_set(failure, ERROR_INTERNAL, "%s: %s (%s).", log->directory, what,
+                       strerror(-error));
+}
+
+static int read_floor(struct log_store *log, struct opening *opening, struct failure *failure) {
+    const struct log_files *files = &opening->files;
+    int r = log_floor_read(log->directory, &opening->floor);
+
+    if (r == -ENOENT && files->begun == 0) {
+        opening->floor = (struct log_floor){.member_id = log->member_id};
+        return 0;
+    }
+    if (r == -ENOENT)
+        return log_damaged(failure, log->directory, 0, "the file floor is missing");
+    if (r == -EBADMSG)
+        return log_damaged(failure, log->directory, 0, "the file floor is damaged");
+    if (r < 0)
+        return refused(log, "the file floor can't be read", r, failure);
+    if (opening->floor.member_id != log->member_id)
+        return failure_set(failure, ERROR_INVALID_ARGUMENT,
+                           "%s: the log of member %016" PRIx64
+                           ", but this is the directory of member %016" PRIx64 ".",
+                           log->directory, opening->floor.member_id, log->member_id);
+    if (opening->floor.file > files->last)
+        return log_damaged(failure, log->directory, opening->floor.file, "is missing");
+    if (opening->floor.file > files->begun)
+        return log_damaged(failure, log->directory, opening->floor.file, "reads as zeros");
+    return 0;
+}
+
+/* A log without any record yet: its first file and its floor. */
+static int create(struct log_store *log, const struct opening *opening, struct failure *failure) {
+    int r;
+
+    if (opening->files.last > 1)
+        return log_damaged(failure, log->directory, 1, "is missing or reads as zeros");
+    if (opening->options->applied_index > 0 && !opening->options->installed)
+        return log_damaged(failure, log->directory, 0,
+                           "the log is empty, but entry %" PRIu64 " was applied already",
+                           opening->options->applied_index);
+    r = log_file_prepare(log->directory, 1, log->file_size);
+    if (r == 0)
+        r = log_floor_write(log->directory, &opening->floor);
+    if (r < 0)
+        return refused(log, "the log can't be created", r, failure);
+    log->prepared_file = 1;
+    return 0;
+}
+
+static int open_environment(struct log_store *log, struct failure *failure) {
+    DB_ENV *environment;
+    int error = db_env_create(&environment, 0);
+
+    if (error != 0)
+        return log_library_error(error);
+    log->environment = environment;
+    environment->app_private = log;
+    environment->set_errcall(environment, keep_message);
+    error = environment->set_lg_bsize(environment, log->buffer_size);
+    if (error == 0)
+        error = environment->set_lg_max(environment, log->file_size);
+    if (error == 0)
+        error = environment->set_lg_filemode(environment, 0600);
+    if (error == 0)
+        error = environment->open(environment, log->directory,
+                                  DB_CREATE | DB_INIT_LOG | DB_PRIVATE | DB_THREAD, 0600);
+    if (error == 0)
+        return 0;
+    return log_damaged(failure, log->directory, 0, "%s",
+                       log->message[0] ? log->message : db_strerror(error));
+}
+
+/* Where the next record goes: behind the last one, or to the beginning of a file that the library
+ * had begun when the process ended. */
+static int find_end(struct log_store *log, const struct opening *opening, struct failure *failure) {
+    const struct log_files *files = &opening->files;
+    const struct log_scan *scan = &opening->scan;
+    struct position behind = {scan->last.file, scan->last.offset + scan->last_size};
+    struct log_rest rest;
+    int r;
+
+    if (scan->any && scan->last.file == files->begun) {
+        log->end = behind;
+        return 0;
+    }
+    log->end = (struct position){files->begun, FIRST_OFFSET};
+    if (!scan->any && files->begun == files->first)
+        return 0;
+    if (!scan->any || scan->last.file + 1 != files->begun)
+        return log_damaged(failure, log->directory, scan->any ? behind.file + 1 : files->first,
+                           "holds no record that can be read");
+    r = log_file_search(log->directory, behind, &rest);
+    if (r < 0)
+        return refused(log, "a file of the log can't be read", r, failure);
+    if (rest.nonzero)
+        return log_damaged(failure, log->directory, behind.file,
+                           "the record at offset %" PRIu32 " is damaged", behind.offset);
+    return 0;
+}
+
+/*
+ * A torn record was never acknowledged, a damaged one may have been. What tells them apart is a
+ * whole record behind it: it says up to which record all were durable when it was written.
+ */
+static int judge_rest(const struct log_store *log, struct position from,
+                      const struct opening *opening, struct log_rest *ret,
+                      struct failure *failure) {
+    struct log_rest rest;
+    int r = log_file_search(log->directory, from, &rest);
+
+    if (r < 0)
+        return refused(log, "a file of the log can't be read", r, failure);
+    if (rest.found && rest.record.member_id != log->member_id)
+        return failure_set(failure, ERROR_INVALID_ARGUMENT,
+                           "%s/log.%010" PRIu32 ": written by member %016" PRIx64
+                           ", but this is the directory of member %016" PRIx64 ".",
+                           log->directory, from.file, rest.record.member_id, log->member_id);
+    if (rest.found && rest.record.durable > opening->scan.sequence)
+        return log_damaged(failure, log->directory, log->end.file,
+                           "the record at offset %" PRIu32
+                           " is damaged; it had been durable, says the one at %" PRIu32 "/%" PRIu32,
+                           log->end.offset, rest.position.file, rest.position.offset);
+    *ret = rest;
+    return 0;
+}
+
+static int judge_end(const struct log_store *log, struct opening *opening,
+                     struct failure *failure) {
+    const struct log_files *files = &opening->files;
+    struct log_rest rest;
+    int r = judge_rest(log, log->end, opening, &opening->rest, failure);
+
+    for (uint32_t file = files->begun + 1; r == 0 && file <= files->last; file++) {
+        r = judge_rest(log, (struct position){file, 0}, opening, &rest, failure);
+        if (r == 0 && rest.found)
+            r = log_damaged(failure, log->directory, file, "its beginning is damaged");
+    }
+    if (r == 0 && opening->floor.sequence > opening->scan.sequence)
+        r = log_damaged(failure, log->directory, log->end.file,
+                        "ends at offset %" PRIu32 " with record %" PRIu64
+                        ", but the log had come to record %" PRIu64 " at least",
+                        log->end.offset, opening->scan.sequence, opening->floor.sequence);
+    return r;
+}
+
+/* Whether the log begins and ends where the mark and the state need it. */
+static int judge_range(const struct log_store *log, const struct opening *opening,
+                       struct failure *failure) {
+    const struct log_store_options *options = opening->options;
+    const struct log_content *content = &log->content;
+
+    if (content->index.first_index > content->mark.index + 1 ||
+        (opening->files.first > 1 && content->mark.index == 0))
+        return log_damaged(failure, log->directory, opening->files.first - 1,
+                           "is missing: the log begins at entry %" PRIu64
+                           ", but what came before was not to go",
+                           content->index.first_index);
+    if (content->index.last_index < options->applied_index && !options->installed)
+        return log_damaged(failure, log->directory, log->end.file,
+                           "ends with entry %" PRIu64 ", but entry %" PRIu64 " was applied already",
+                           content->index.last_index, options->applied_index);
+    if (opening->scan.any && opening->scan.run >= options->incarnation)
+        return log_damaged(failure, log->directory, log->end.file,
+                           "holds records of run %" PRIu64 ", but this is run %" PRIu64
+                           ": the file identity is an old copy",
+                           opening->scan.run, options->incarnation);
+    return 0;
+}
+
+/*
+ * Makes durable what the scan found, and nothing else. The last flush is written again first: if
+ * its sync failed in the process before, the kernel holds those pages as clean, and a sync alone
+ * would not write them.
+ */
+static int settle(struct log_store *log, const struct opening *opening, struct failure *failure) {
+    const struct log_scan *scan = &opening->scan;
+    struct log_floor floor = {log->member_id, opening->files.begun, scan->sequence};
+    uint32_t from = scan->any && scan->last.file == log->end.file ? scan->flush_position.offset
+                                                                  : log->end.offset;
+    int r = log_file_clean(log->directory, log->end.file, from, log->end.offset);
+
+    if (r < 0)
+        return refused(log, "the end of the log can't be cleaned", r, failure);
+    log->floor_file = opening->floor.file;
+    r = log_floor_write(log->directory, &floor);
+    if (r == 0)
+        log->floor_file = floor.file;
+    else if (r != -ENOSPC && r != -EDQUOT)
+        return refused(log, "the file floor can't be written", r, failure);
+    return 0;
+}
+
+/* The state came from a snapshot above the log: the log begins anew behind it. */
+static int reset(struct log_store *log, struct opening *opening, struct failure *failure) {
+    const struct log_store_options *options = opening->options;
+    struct log_mark mark = {.index = options->applied_index, .term = options->applied_term};
+    int r;
+
+    if (!options->installed || options->applied_index <= log->content.index.last_index)
+        return 0;
+    log_scan_deinit(&opening->scan, &log->content.index);
+    r = log_put_mark(log, &mark);
+    if (r == 0)
+        r = log_store_flush(log);
+    return r < 0 ? refused(log, "the log can't be reset", r, failure) : 0;
+}
+
+static void describe_cut(const struct log_store *log, const struct opening *opening,
+                         struct log_recovery *recovery) {
+    if (!opening->rest.nonzero)
+        return;
+    recovery->cut_file = log->end.file;
+    recovery->cut_offset = log->end.offset;
+    snprintf(recovery->cut_message, sizeof recovery->cut_message,
+             "The log was cut at %" PRIu32 "/%" PRIu32 " (%" PRIu32
+             " bytes): its last flush is torn or damaged there. If this node is the only voter, "
+             "the writes that it acknowledged last may be gone.",
+             log->end.file, log->end.offset, opening->rest.nonzero_end - log->end.offset);
+}
+
+static int recover(struct log_store *log, struct opening *opening, struct failure *failure) {
+    int r = log_scan_all(log, &opening->files, &opening->scan, failure);
+
+    if (r == 0)
+        r = find_end(log, opening, failure);
+    if (r == 0)
+        r = judge_end(log, opening, failure);
+    if (r == 0)
+        r = judge_range(log, opening, failure);
+    if (r == 0)
+        r = settle(log, opening, failure);
+    return r;
+}
+
+static int open_log(struct log_store *log, struct opening *opening, struct failure *failure) {
+    struct log_files *files = &opening->files;
+    int r = log_files_list(log->directory, files, failure);
+
+    if (r == 0)
+        r = read_floor(log, opening, failure);
+    if (r == 0 && files->begun == 0)
+        r = create(log, opening, failure);
+    if (r == 0)
+        r = open_environment(log, failure);
+    if (r == 0 && files->begun > 0)
+        r = recover(log, opening, failure);
+    if (r != 0)
+        return r;
+    log->current_file_size = files->begun ? files->file_size : log->file_size;
+    log->sequence = log->put_sequence = log->durable_sequence = opening->scan.sequence;
+    log->put_file = opening->scan.last.file;
+    if (files->begun > 0)
+        log->prepared_file = files->begun;
+    return reset(log, opening, failure);
+}
+
+/* Hands over the entries that the scan found; after a reset there are none. */
+static void fill_recovery(struct log_store *log, struct opening *opening,
+                          struct log_recovery *recovery) {
+    const struct log_content *content = &log->content;
+
+    describe_cut(log, opening, recovery);
+    recovery->term = content->term;
+    recovery->vote = content->vote;
+    recovery->mark = content->mark;
+    recovery->mark.configuration =
+        xmemdup(content->mark.configuration, content->mark.configuration_size);
+    recovery->first_index = content->index.first_index;
+    recovery->last_index = content->index.last_index;
+    recovery->entries = TAKE(opening->scan.entries);
+}
+
+int log_store_open(struct log_store **ret, const struct log_store_options *options,
+                   struct log_recovery *ret_recovery, struct failure *failure) {
+    struct opening opening = {.options = options};
+    struct log_recovery recovery = {0};
+    struct log_store *log = xcalloc(1, sizeof *log);
+    int r;
+
+    check(options->member_id != 0 && options->incarnation != 0);
+    store_sync_init();
+    log->directory = xstrdup(options->directory);
+    log->member_id = options->member_id;
+    log->run = options->incarnation;
+    log->file_size = options->file_size ? options->file_size : FILE_SIZE_DEFAULT;
+    check(log->file_size >= FILE_SIZE_MIN && log->file_size <= FILE_SIZE_MAX);
+    log->buffer_size = log->file_size / 4 < BUFFER_SIZE_MAX ? log->file_size / 4 : BUFFER_SIZE_MAX;
+    log->pending_end = &log->pending;
+    log->end = (struct position){1, FIRST_OFFSET};
+    log_index_reset(&log->content.index, 1);
+    r = open_log(log, &opening, failure);
+    if (r == 0) {
+        fill_recovery(log, &opening, &recovery);
+        *ret_recovery = recovery;
+        *ret = TAKE(log);
+    }
+    if (log)
+        log_scan_deinit(&opening.scan, &log->content.index);
+    log_store_close(log);
+    return r;
+}
+
+void log_recovery_deinit(struct log_recovery *recovery) {
+    for (uint64_t i = 0; recovery->entries && i + recovery->first_index <= recovery->last_index;
+         i++)
+        free((void *)(uintptr_t)recovery->entries[i].data);
+    free(recovery->entries);
+    free(recovery->mark.configuration);
+    *recovery = (struct log_recovery){0};
+}

@@ -1,0 +1,229 @@
+/* The scan at start. The rules are in ARCHITECTURE.md, "Formats on disk". */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/limits.h"
+#include "store/log_files.h"
+#include "store/log_internal.h"
+
+static void free_entries(struct log_scan *scan, const struct log_index *index, uint64_t from) {
+    for (uint64_t i = from; scan->entries && i <= index->last_index; i++)
+        free((void *)(uintptr_t)scan->entries[i - index->first_index].data);
+}
+
+void log_scan_deinit(struct log_scan *scan, const struct log_index *index) {
+    free_entries(scan, index, index->first_index);
+    free(scan->entries);
+    *scan = (struct log_scan){0};
+}
+
+static void reserve_entries(struct log_scan *scan, size_t count) {
+    if (count <= scan->capacity)
+        return;
+    while (scan->capacity < count)
+        scan->capacity = scan->capacity ? scan->capacity * 2 : 1024;
+    scan->entries = xrealloc(scan->entries, scan->capacity * sizeof *scan->entries);
+}
+
+static void set_mark(struct log_content *content, const struct log_mark *mark) {
+    free(content->mark.configuration);
+    content->mark = *mark;
+    content->mark.configuration =
+        mark->configuration_size ? xmemdup(mark->configuration, mark->configuration_size) : NULL;
+}
+
+static int scan_batch(struct log_content *content, struct log_scan *scan, struct reader *reader,
+                      struct position position) {
+    struct log_index *index = &content->index;
+    uint64_t first_index;
+    uint32_t count;
+    int r = record_read_batch(reader, &first_index, &count);
+
+    if (r < 0)
+        return r;
+    if (first_index > index->last_index + 1 || count > reader->size / RECORD_ENTRY_HEADER_SIZE)
+        return -EBADMSG;
+    free_entries(scan, index, first_index > index->first_index ? first_index : index->first_index);
+    log_index_add(index, first_index, count, position);
+    reserve_entries(scan, index->last_index - index->first_index + 1);
+    for (uint64_t i = first_index; i <= index->last_index; i++) {
+        struct log_entry entry = {0};
+
+        if (r == 0)
+            r = record_read_entry(reader, &entry);
+        if (r == 0 && entry.type == ENTRY_CHANGE) {
+            entry.data = xmemdup(entry.data, entry.size);
+        } else {
+            entry.data = NULL;
+            entry.size = 0;
+        }
+        scan->entries[i - index->first_index] = entry;
+    }
+    return r;
+}
+
+static int scan_mark(struct log_content *content, struct log_scan *scan, struct reader *reader) {
+    struct log_index *index = &content->index;
+    struct log_mark mark;
+    int r = record_read_mark(reader, &mark);
+
+    if (r < 0)
+        return r;
+    set_mark(content, &mark);
+    if (mark.index > index->last_index) {
+        free_entries(scan, index, index->first_index);
+        log_index_reset(index, mark.index + 1);
+    }
+    return 0;
+}
+
+/* In the first file that is left this is where the log begins; in later ones it says nothing new.
+ */
+static int scan_restatement(struct log_content *content, const struct log_scan *scan,
+                            struct reader *reader, struct position position) {
+    struct restatement restatement;
+    int r = record_read_restatement(reader, &restatement);
+
+    if (r < 0)
+        return r;
+    if (restatement.file != position.file || restatement.last_index == UINT64_MAX)
+        return -EBADMSG;
+    if (scan->any)
+        return restatement.last_index == content->index.last_index ? 0 : -EBADMSG;
+    content->term = restatement.term;
+    content->vote = restatement.vote;
+    set_mark(content, &restatement.mark);
+    log_index_reset(&content->index, restatement.last_index + 1);
+    return 0;
+}
+
+static int scan_content(struct log_content *content, struct log_scan *scan,
+                        const struct record *record, struct position position) {
+    struct reader reader = {record->content, record->content_size};
+    int r = 0;
+
+    if (record->first != (position.offset == FIRST_OFFSET))
+        return -EBADMSG;
+    if (record->first)
+        r = scan_restatement(content, scan, &reader, position);
+    if (r < 0)
+        return r;
+    switch (record->kind) {
+    case RECORD_BATCH:
+        r = scan_batch(content, scan, &reader, position);
+        break;
+    case RECORD_VOTE:
+        r = record_read_vote(&reader, &content->term, &content->vote);
+        break;
+    case RECORD_MARK:
+        r = scan_mark(content, scan, &reader);
+        break;
+    default:
+        r = -EBADMSG;
+    }
+    return r == 0 && reader.size > 0 ? -EBADMSG : r;
+}
+
+/* Takes in one record that the library found whole. */
+static int scan_record(struct log_store *log, struct log_scan *scan, const DBT *data,
+                       struct position position, struct failure *failure) {
+    struct record record;
+    int r = record_parse(data->data, data->size, position, &record);
+
+    if (r == -EPROTONOSUPPORT)
+        return failure_set(failure, ERROR_INVALID_ARGUMENT,
+                           "%s/log.%010" PRIu32 ": written by a newer version of raftkvd.",
+                           log->directory, position.file);
+    if (r < 0)
+        return log_damaged(failure, log->directory, position.file,
+                           "the record at offset %" PRIu32 " is damaged or out of place",
+                           position.offset);
+    if (record.member_id != log->member_id)
+        return failure_set(failure, ERROR_INVALID_ARGUMENT,
+                           "%s/log.%010" PRIu32 ": written by member %016" PRIx64
+                           ", but this is the directory of member %016" PRIx64 ".",
+                           log->directory, position.file, record.member_id, log->member_id);
+    if (scan->any && record.sequence != scan->sequence + 1)
+        return log_damaged(failure, log->directory, position.file,
+                           "the record at offset %" PRIu32 " has number %" PRIu64
+                           " after number %" PRIu64,
+                           position.offset, record.sequence, scan->sequence);
+    if (record.run < scan->run)
+        return log_damaged(failure, log->directory, position.file,
+                           "the record at offset %" PRIu32 " is of an earlier run (%" PRIu64
+                           " after %" PRIu64 ")",
+                           position.offset, record.run, scan->run);
+    if (scan_content(&log->content, scan, &record, position) < 0)
+        return log_damaged(failure, log->directory, position.file,
+                           "the record at offset %" PRIu32 " does not follow from those before it",
+                           position.offset);
+    if (!scan->any || record.first || record.durable != scan->durable)
+        scan->flush_position = position;
+    scan->any = true;
+    scan->last = position;
+    scan->last_size = data->size + LIBRARY_RECORD_HEADER_SIZE;
+    scan->sequence = record.sequence;
+    scan->run = record.run;
+    scan->durable = record.durable;
+    return 0;
+}
+
+/* What the library reports as the last record has to be the one where the scan ended. */
+static int check_last(struct log_store *log, DB_LOGC *cursor, const struct log_scan *scan,
+                      struct failure *failure) {
+    DB_LSN lsn = {0};
+    DBT data = {0};
+    int error = cursor->get(cursor, &lsn, &data, DB_LAST);
+
+    if (error == DB_NOTFOUND && !scan->any)
+        return 0;
+    if (error != 0)
+        return log_damaged(failure, log->directory, scan->last.file,
+                           "the end of the log can't be read (%s)", log->message);
+    if (!scan->any || lsn.file != scan->last.file || lsn.offset != scan->last.offset)
+        return log_damaged(failure, log->directory, lsn.file,
+                           "the log goes on there up to offset %" PRIu32
+                           ", but can't be read further than %" PRIu32 "/%" PRIu32,
+                           lsn.offset, scan->last.file, scan->last.offset);
+    return 0;
+}
+
+/*
+ * It begins with DB_SET: with DB_FIRST the library would take the size of the first file for that
+ * of the one it writes to.
+ */
+static int scan_with(struct log_store *log, DB_LOGC *cursor, uint32_t first_file,
+                     struct log_scan *scan, struct failure *failure) {
+    DB_LSN lsn = {first_file, FIRST_OFFSET};
+    DBT data = {0};
+    int r, error = cursor->get(cursor, &lsn, &data, DB_SET);
+
+    for (; error == 0; error = cursor->get(cursor, &lsn, &data, DB_NEXT)) {
+        r = scan_record(log, scan, &data, (struct position){lsn.file, lsn.offset}, failure);
+        if (r != 0)
+            return r;
+    }
+    if (error == DB_NOTFOUND)
+        return check_last(log, cursor, scan, failure);
+    return log_damaged(failure, log->directory, scan->any ? scan->last.file : first_file,
+                       "behind offset %" PRIu32 ": %s",
+                       scan->any ? scan->last.offset + scan->last_size : FIRST_OFFSET,
+                       log->message[0] ? log->message : db_strerror(error));
+}
+
+int log_scan_all(struct log_store *log, const struct log_files *files, struct log_scan *scan,
+                 struct failure *failure) {
+    DB_LOGC *cursor;
+    int error, r;
+
+    if (files->begun == 0)
+        return 0;
+    error = log->environment->log_cursor(log->environment, &cursor, 0);
+    if (error != 0)
+        return log_library_error(error);
+    r = scan_with(log, cursor, files->first, scan, failure);
+    cursor->close(cursor, 0);
+    return r;
+}

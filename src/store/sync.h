@@ -1,0 +1,38 @@
+/*
+ * sync: how bytes reach the disk. A sync that failed must end the process: the kernel may have
+ * dropped the pages, and the next sync would answer 0. The raft log, the state and the small files
+ * beside them all sync through here.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * Puts the hook behind Berkeley DB's fsync, once per process; the stores call it before they open
+ * an environment. Who replaces the hooks (a simulator) calls it first and sets its own afterwards.
+ */
+void store_sync_init(void);
+
+/* Makes the file's content durable. Does not return when the sync fails (store_set_sync_failed). */
+void store_sync(int fd);
+/* The same for the entries of a directory. -errno when it can't be opened. */
+int store_sync_directory(const char *path);
+
+/*
+ * Small text files that are replaced as a whole: lines `key=value`, and a last line with the
+ * CRC-32C of those before.
+ */
+enum { SMALL_FILE_MAX = 4096 };
+
+/* Replaces directory/name durably: write, fsync, rename, fsync of the directory. Negative errno. */
+int store_replace_file(const char *directory, const char *name, const char *text);
+/*
+ * Reads directory/name; *ret_text (to free) is without the last line. -ENOENT when there is none;
+ * -EBADMSG when it is not such a file or its checksum is wrong.
+ */
+int store_read_file(const char *directory, const char *name, char **ret_text);
+/* The value of a key, copied; -EBADMSG when it is missing or has more than size - 1 bytes. */
+int store_text_get(const char *text, const char *key, char *ret, size_t size);
+/* The value of a key as a decimal number. */
+int store_text_get_number(const char *text, const char *key, uint64_t *ret);
