@@ -12,8 +12,8 @@ static void process(struct bus_loop *bus) {
     if (r >= 0)
         return;
     journal(LOG_WARNING,
-            "The connection to the bus is gone (%s); until it is restarted this node answers over "
-            "TCP only",
+            "The connection to the bus is gone (%s); this node answers over TCP only until it is "
+            "restarted",
             strerror(-r));
     bus_loop_close(bus);
 }

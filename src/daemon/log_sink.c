@@ -8,6 +8,9 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <time.h>
+
+/* The place of the call would always be the sink itself. */
+#define SD_JOURNAL_SUPPRESS_LOCATION
 #include <systemd/sd-journal.h>
 
 #include "base/journal.h"

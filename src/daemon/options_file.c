@@ -149,7 +149,7 @@ void options_file_read(const char *file, const struct options_file_handler *hand
     *reader = (struct reader){.stream = stream, .file = file, .handler = handler};
     if (!stream && errno == ENOENT) {
         report(reader, 0,
-               "there is no such file; it may be empty, because every key has a default");
+               "there is no such file; create it, perhaps empty, for every key has a default");
         return;
     }
     if (!stream) {
