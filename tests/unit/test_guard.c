@@ -77,6 +77,29 @@ static void any_configuration(struct configuration *ret) {
     }
 }
 
+/* The present configuration with one server added, removed or given another role: what a leader may
+ * submit (L4), and never about itself (L2). */
+static void any_delta(const struct driver *d, struct configuration *ret) {
+    struct server server = driver_server(1 + any(PEERS), MEMBER_STANDBY);
+    struct raft_buffer buffer;
+    const struct server *there;
+    const char *reason;
+
+    assert_int_equal(raft_configuration_encode(&d->raft.configuration, &buffer), 0);
+    assert_int_equal(configuration_decode(buffer.base, buffer.len, ret, &reason), 0);
+    raft_free(buffer.base);
+    there = configuration_find(ret, server.id);
+    if (!there) {
+        configuration_add(ret, &server);
+    } else if (server.id != SELF && chance(50)) {
+        configuration_remove(ret, server.id);
+    } else if (server.id != SELF) {
+        bool voter = there->role == MEMBER_VOTER;
+
+        configuration_set_role(ret, server.id, voter ? MEMBER_STANDBY : MEMBER_VOTER, false);
+    }
+}
+
 /* Decodes and, if the codec takes it, goes through the guard. */
 static void receive(struct driver *d, raft_id from, Raftkv__V1__PeerMessage *peer) {
     struct raft_message message;
@@ -207,8 +230,12 @@ static void own_event(struct driver *d) {
         }
         break;
     default:
-        any_configuration(&configuration);
-        driver_submit(d, chance(30) ? &configuration : NULL);
+        if (d->raft.state == RAFT_LEADER && chance(30)) {
+            any_delta(d, &configuration);
+            driver_submit(d, &configuration);
+        } else {
+            driver_submit(d, NULL);
+        }
         break;
     }
 }
