@@ -31,11 +31,12 @@ static void take_identity(struct node *node, const struct node_options *options)
 
 /* ---- bootstrap ---- */
 
-/* Entry 1 of a new cluster: a configuration of this node alone, of term 1. */
-static int write_first_entry(struct node *node) {
+/* Entry 1 of a new cluster: a configuration of this node alone, of term 1; goes to the log and into
+ * what the log was found to hold. */
+static int write_first_entry(struct node *node, struct log_recovery *recovery) {
     struct configuration configuration = {.count = 0};
     struct server self = {.id = node->identity.member_id, .role = MEMBER_VOTER};
-    struct log_entry entry = {.term = 1, .type = ENTRY_CHANGE};
+    struct log_entry *entry = xcalloc(1, sizeof *entry);
     uint8_t *data;
     int result;
 
@@ -43,14 +44,18 @@ static int write_first_entry(struct node *node) {
     strcpy(self.peer_address, node->identity.peer_address);
     strcpy(self.client_address, node->identity.client_address);
     configuration_add(&configuration, &self);
-    configuration_encode(&configuration, &data, &entry.size);
-    entry.data = data;
+    *entry = (struct log_entry){.term = 1, .type = ENTRY_CHANGE};
+    configuration_encode(&configuration, &data, &entry->size);
+    entry->data = data;
     result = log_store_set_vote(node->log, 1, 0);
     if (result == 0)
-        result = log_store_append(node->log, 1, &entry, 1);
+        result = log_store_append(node->log, 1, entry, 1);
     if (result == 0)
         result = log_store_flush(node->log);
-    free(data);
+    free(recovery->entries);
+    recovery->entries = entry;
+    recovery->term = 1;
+    recovery->last_index = 1;
     return result;
 }
 
@@ -68,7 +73,7 @@ static int bootstrap(struct node *node, struct log_recovery *recovery, struct fa
             cluster_id = random_id(node->host);
         result = directory_set_cluster(&node->directory, cluster_id, true);
         if (result == 0)
-            result = write_first_entry(node);
+            result = write_first_entry(node, recovery);
         if (result == 0) {
             node->identity.cluster_id = cluster_id;
             journal(LOG_NOTICE, "A new cluster, %016llx, begins with this node.",
@@ -156,16 +161,8 @@ static int open_stores(struct node *node, const struct node_options *options,
         result = open_log(node, recovery, failure);
     if (result == 0 &&
         (node->directory.bootstrapping ||
-         (options->bootstrap && node->identity.cluster_id == 0 && recovery->last_index == 0))) {
+         (options->bootstrap && node->identity.cluster_id == 0 && recovery->last_index == 0)))
         result = bootstrap(node, recovery, failure);
-        if (result == 0 && recovery->last_index == 0) {
-            /* Read back what was written: one way into the log for all starts. */
-            log_recovery_deinit(recovery);
-            node->log = log_store_close(node->log);
-            *recovery = (struct log_recovery){0};
-            result = open_log(node, recovery, failure);
-        }
-    }
     return result;
 }
 
