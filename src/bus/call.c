@@ -1,6 +1,7 @@
 #include "bus/call.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -30,6 +31,16 @@ static void call_free(struct method_call *call) {
     sd_bus_message_unref(call->message);
     request_free(call->request);
     free(call);
+}
+
+int results_append(sd_bus_message *reply, const char *types, ...) {
+    va_list arguments;
+    int r;
+
+    va_start(arguments, types);
+    r = sd_bus_message_appendv(reply, types, arguments);
+    va_end(arguments);
+    return r < 0 ? r : 0;
 }
 
 /* Sends the results of the method. Negative errno, or a positive code with a failure. */
@@ -70,8 +81,8 @@ static void on_response(void *data, const Raftkv__V1__Response *response) {
         reply_failure(call->message, &failure);
     else if (r < 0 && r != -ENOTCONN && r != -ECONNRESET) {
         journal(LOG_ERR, "Can't answer the D-Bus call %s: %s.", call->method->member, strerror(-r));
-        failure_set(&failure, ERROR_INTERNAL, "It was done, but the reply can't be made: %s.",
-                    strerror(-r));
+        failure_set(&failure, ERROR_INTERNAL,
+                    "The call succeeded, but its reply can't be made: %s.", strerror(-r));
         reply_failure(call->message, &failure);
     }
     call_free(call);

@@ -42,6 +42,8 @@ struct method_call {
  * handlers in the vtables. The reply comes later. Returns what a handler returns.
  */
 int method_call_arrived(struct bus *bus, sd_bus_message *message, const struct method *methods);
+/* As sd_bus_message_append(), but returns 0, never a positive number, on success. */
+int results_append(sd_bus_message *reply, const char *types, ...);
 /* Hands the request to the service. The call may be gone on return. */
 void method_call_begin(struct method_call *call);
 /* Answers with a failure and frees the call. */

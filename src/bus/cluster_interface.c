@@ -66,7 +66,7 @@ static int read_demote_voter(sd_bus_message *message, Raftkv__V1__Request *reque
 static int write_configuration(sd_bus_message *reply, const Raftkv__V1__Response *response,
                                struct failure *failure) {
     (void)failure;
-    return sd_bus_message_append(reply, "t", response->configuration->configuration_index);
+    return results_append(reply, "t", response->configuration->configuration_index);
 }
 
 static int read_transfer(sd_bus_message *message, Raftkv__V1__Request *request) {
@@ -102,7 +102,7 @@ static int append_member(sd_bus_message *reply, const Raftkv__V1__Member *member
     r = text_append_clean(reply, member->name);
     if (r < 0)
         return r;
-    r = sd_bus_message_append(reply, "ts", member->id, role_word(member->role));
+    r = results_append(reply, "ts", member->id, role_word(member->role));
     if (r < 0)
         return r;
     r = text_append_clean(reply, member->peer_address);
@@ -111,7 +111,7 @@ static int append_member(sd_bus_message *reply, const Raftkv__V1__Member *member
     r = text_append_clean(reply, member->client_address);
     if (r < 0)
         return r;
-    r = sd_bus_message_append(reply, "bb", member->leader, member->promoting);
+    r = results_append(reply, "bb", member->leader, member->promoting);
     return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
@@ -131,7 +131,7 @@ static int write_members(sd_bus_message *reply, const Raftkv__V1__Response *resp
     r = sd_bus_message_close_container(reply);
     if (r < 0)
         return r;
-    return sd_bus_message_append(reply, "tt", body->configuration_index, body->cluster_id);
+    return results_append(reply, "tt", body->configuration_index, body->cluster_id);
 }
 
 static const struct method methods[] = {

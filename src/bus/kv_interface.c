@@ -48,7 +48,7 @@ static int read_put(sd_bus_message *message, Raftkv__V1__Request *request) {
 static int write_put(sd_bus_message *reply, const Raftkv__V1__Response *response,
                      struct failure *failure) {
     (void)failure;
-    return sd_bus_message_append(reply, "t", response->put->revision);
+    return results_append(reply, "t", response->put->revision);
 }
 
 static int read_get(sd_bus_message *message, Raftkv__V1__Request *request) {
@@ -90,7 +90,7 @@ static int write_get_stale(sd_bus_message *reply, const Raftkv__V1__Response *re
                            struct failure *failure) {
     int r = write_text_value(reply, response, "GetStaleBytes", failure);
 
-    return r != 0 ? r : sd_bus_message_append(reply, "t", response->get->revision);
+    return r != 0 ? r : results_append(reply, "t", response->get->revision);
 }
 
 static int append_bytes(sd_bus_message *reply, const ProtobufCBinaryData *bytes) {
@@ -107,15 +107,15 @@ static int write_get_bytes(sd_bus_message *reply, const Raftkv__V1__Response *re
         return -EBADMSG;
     r = append_bytes(reply, &item->value);
     return r < 0 ? r
-                 : sd_bus_message_append(reply, "ttt", item->create_revision, item->modify_revision,
-                                         item->version);
+                 : results_append(reply, "ttt", item->create_revision, item->modify_revision,
+                                  item->version);
 }
 
 static int write_get_stale_bytes(sd_bus_message *reply, const Raftkv__V1__Response *response,
                                  struct failure *failure) {
     int r = write_get_bytes(reply, response, failure);
 
-    return r < 0 ? r : sd_bus_message_append(reply, "t", response->get->revision);
+    return r < 0 ? r : results_append(reply, "t", response->get->revision);
 }
 
 static int read_delete(sd_bus_message *message, Raftkv__V1__Request *request) {
@@ -130,7 +130,7 @@ static int read_delete(sd_bus_message *message, Raftkv__V1__Request *request) {
 static int write_delete(sd_bus_message *reply, const Raftkv__V1__Response *response,
                         struct failure *failure) {
     (void)failure;
-    return sd_bus_message_append(reply, "b", response->delete_->existed);
+    return results_append(reply, "b", response->delete_->existed);
 }
 
 static int read_list(sd_bus_message *message, Raftkv__V1__Request *request) {
@@ -215,8 +215,7 @@ static int append_item(sd_bus_message *reply, const Raftkv__V1__KeyValue *item) 
     r = append_bytes(reply, &item->value);
     if (r < 0)
         return r;
-    r = sd_bus_message_append(reply, "ttt", item->create_revision, item->modify_revision,
-                              item->version);
+    r = results_append(reply, "ttt", item->create_revision, item->modify_revision, item->version);
     return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
@@ -237,7 +236,7 @@ static int write_list_bytes(sd_bus_message *reply, const Raftkv__V1__Response *r
     if (r < 0)
         return r;
     r = append_bytes(reply, &list->continuation);
-    return r < 0 ? r : sd_bus_message_append(reply, "t", list->revision);
+    return r < 0 ? r : results_append(reply, "t", list->revision);
 }
 
 static const struct method methods[] = {

@@ -64,9 +64,9 @@ static int get_property(sd_bus *connection, const char *path, const char *interf
     case 't':
         return sd_bus_message_append_basic(reply, SD_BUS_TYPE_UINT64, place);
     case 'r':
-        return sd_bus_message_append(reply, "s", role_word(*(const Raftkv__V1__Role *)place));
+        return results_append(reply, "s", role_word(*(const Raftkv__V1__Role *)place));
     case 'z':
-        return sd_bus_message_append(reply, "s", state_word(*(const Raftkv__V1__State *)place));
+        return results_append(reply, "s", state_word(*(const Raftkv__V1__State *)place));
     default:
         return text_append_clean(reply, *(char *const *)place);
     }
@@ -133,11 +133,11 @@ static int append_status(sd_bus_message *reply, const Raftkv__V1__MemberStatus *
     _cleanup_free_ char *peer_address = text_clean(status->peer_address);
     _cleanup_free_ char *client_address = text_clean(status->client_address);
 
-    return sd_bus_message_append(
-        reply, "(stsststtttbsssstt)", name, status->id, role_word(status->role),
-        state_word(status->state), status->term, leader, status->commit_index,
-        status->applied_index, status->last_index, status->lag, (int)status->answers, error,
-        version, peer_address, client_address, status->first_index, status->cluster_id);
+    return results_append(reply, "(stsststtttbsssstt)", name, status->id, role_word(status->role),
+                          state_word(status->state), status->term, leader, status->commit_index,
+                          status->applied_index, status->last_index, status->lag,
+                          (int)status->answers, error, version, peer_address, client_address,
+                          status->first_index, status->cluster_id);
 }
 
 static int write_status(sd_bus_message *reply, const Raftkv__V1__Response *response,

@@ -73,6 +73,7 @@ int text_append(sd_bus_message *message, const ProtobufCBinaryData *text) {
 
 int text_append_clean(sd_bus_message *message, const char *text) {
     _cleanup_free_ char *clean = text_clean(text);
+    int r = sd_bus_message_append_basic(message, SD_BUS_TYPE_STRING, clean);
 
-    return sd_bus_message_append_basic(message, SD_BUS_TYPE_STRING, clean);
+    return r < 0 ? r : 0;
 }

@@ -16,7 +16,7 @@ bool text_valid(const void *data, size_t size);
 /* A malloc'd copy in which each byte that keeps the text from being valid is a question mark. */
 char *text_clean(const char *text);
 
-/* Appends valid text as a D-Bus string. Negative errno. */
+/* Appends valid text as a D-Bus string. 0 or negative errno. */
 int text_append(sd_bus_message *message, const ProtobufCBinaryData *text);
-/* Appends a C string, cleaned. Negative errno. */
+/* Appends a C string, cleaned. 0 or negative errno. */
 int text_append_clean(sd_bus_message *message, const char *text);
