@@ -46,7 +46,7 @@ static int ensure_open(struct bus_transport *t, struct failure *failure) {
     else
         r = open_address(t->address, &t->bus);
     if (r < 0)
-        failure_set(failure, ERROR_UNAVAILABLE, "the D-Bus bus %s: %s", t->address, strerror(-r));
+        failure_set(failure, ERROR_UNAVAILABLE, "The D-Bus bus %s: %s.", t->address, strerror(-r));
     return r < 0 ? r : 0;
 }
 
@@ -87,12 +87,12 @@ static int interpret_error(const struct bus_transport *t, const sd_bus_error *er
         return 0;
     }
     if (is_any_of(error, absent)) {
-        failure_set(failure, ERROR_UNAVAILABLE, "there is no node %s on the D-Bus bus %s", t->node,
+        failure_set(failure, ERROR_UNAVAILABLE, "There is no node %s on the D-Bus bus %s.", t->node,
                     t->address);
         return -EHOSTUNREACH;
     }
     if (is_any_of(error, silent) || r == -ETIMEDOUT)
-        failure_set(failure, ERROR_TIMEOUT, "%s did not answer in time", t->destination);
+        failure_set(failure, ERROR_TIMEOUT, "%s did not answer in time.", t->destination);
     else
         failure_set(failure, ERROR_UNAVAILABLE, "%s: %s", t->destination, message);
     failure->outcome_unknown = writes;
@@ -113,7 +113,7 @@ static int bus_call(struct transport *base, Raftkv__V1__Request *request,
     if (r != 0)
         return r;
     if (transport_left(t->deadline) == 0) {
-        failure_set(failure, ERROR_UNAVAILABLE, "%s: the time was over", t->destination);
+        failure_set(failure, ERROR_UNAVAILABLE, "%s: the time was over.", t->destination);
         return -ETIMEDOUT;
     }
     r = sd_bus_call(t->bus, m, transport_left(t->deadline) * 1000, &error, &reply);
@@ -121,7 +121,7 @@ static int bus_call(struct transport *base, Raftkv__V1__Request *request,
         return interpret_error(t, &error, r, writes, ret, failure);
     r = bus_read_reply(reply, request, t->node, ret);
     if (r < 0) {
-        failure_set(failure, ERROR_UNAVAILABLE, "%s gave an answer that is not one of raftkv: %s",
+        failure_set(failure, ERROR_UNAVAILABLE, "%s gave an answer that is not one of raftkv: %s.",
                     t->destination, strerror(-r));
         failure->outcome_unknown = writes;
         return failure->code;

@@ -98,13 +98,13 @@ int bus_call_new(sd_bus *bus, const char *destination, const Request *request, s
 
     if (!method.name)
         return failure_set(failure, ERROR_UNSUPPORTED,
-                           "over D-Bus this is answered linearizably only; leave --stale out");
+                           "Over D-Bus this is answered linearizably only; leave --stale out.");
     r = sd_bus_message_new_method_call(bus, &m, destination, BUS_PATH, method.interface,
                                        method.name);
     if (r >= 0)
         r = append_arguments(m, request);
     if (r < 0) {
-        failure_set(failure, ERROR_UNAVAILABLE, "can't make the call: %s", strerror(-r));
+        failure_set(failure, ERROR_UNAVAILABLE, "can't make the call: %s.", strerror(-r));
         sd_bus_message_unref(m);
         return r;
     }

@@ -27,12 +27,15 @@ static char *name_field(const char *text) {
 
 static int report(FILE *file, enum error_code code, const char *message, bool outcome_unknown) {
     _cleanup_free_ char *escaped = NULL;
+    bool sentence = message[0] && message[strlen(message) - 1] == '.';
+    const char *addition = sentence ? " The outcome is unknown: it may or may not take effect."
+                                    : "; the outcome is unknown: it may or may not take effect";
 
     /* The message is another machine's: it must not steer the terminal. */
     if (!text_is_printable((const uint8_t *)message, strlen(message), false))
         message = escaped = text_escape((const uint8_t *)message, strlen(message));
     fprintf(file, "raftkvctl: %s: %s%s\n", error_name(code), message,
-            outcome_unknown ? " (the outcome is unknown: it may or may not take effect)" : "");
+            outcome_unknown ? addition : "");
     return error_exit_status(code);
 }
 
@@ -46,7 +49,7 @@ static int call(struct session *session, Request *request, Response **ret) {
     int r = transport_call(session->transport, request, ret, &failure);
 
     if (r < 0) {
-        fprintf(session->errors, "raftkvctl: %s\n", failure.message);
+        fprintf(session->errors, "raftkvctl: no node could be reached: %s\n", failure.message);
         return EXIT_STATUS_LOCAL;
     }
     if (r > 0)

@@ -211,6 +211,7 @@ int arguments_parse(struct arguments *arguments, int argc, char **argv,
     int at;
 
     *arguments = (struct arguments){.timeout_ms = REQUEST_TIMEOUT_DEFAULT_MS};
+    argv[0] = program_invocation_short_name; /* as getopt says it */
     at = parse_options(arguments, argc, argv, OPTIONS_GLOBAL, true);
     if (at < 0)
         return at;

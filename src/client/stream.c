@@ -78,7 +78,7 @@ static int look_up(const char *endpoint, uint64_t deadline, struct addrinfo **re
     int r;
 
     if (!address_valid(endpoint) || address_split(endpoint, host, &port) < 0) {
-        failure_set(failure, ERROR_UNAVAILABLE, "\"%s\" is not HOST:PORT", endpoint);
+        failure_set(failure, ERROR_UNAVAILABLE, "\"%s\" is not HOST:PORT.", endpoint);
         return -EINVAL;
     }
     snprintf(port_text, sizeof port_text, "%u", port);
@@ -88,7 +88,7 @@ static int look_up(const char *endpoint, uint64_t deadline, struct addrinfo **re
         r = look_up_name(host, port_text, &hints, deadline, ret);
     }
     if (r != 0) {
-        failure_set(failure, ERROR_UNAVAILABLE, "%s: %s", endpoint, gai_strerror(r));
+        failure_set(failure, ERROR_UNAVAILABLE, "%s: %s.", endpoint, gai_strerror(r));
         return -EHOSTUNREACH;
     }
     return 0;
@@ -139,7 +139,7 @@ int stream_connect(const char *endpoint, uint64_t deadline, int *ret_fd, struct 
         if (r == 0)
             return 0;
     }
-    failure_set(failure, ERROR_UNAVAILABLE, "%s: %s", endpoint, strerror(-r));
+    failure_set(failure, ERROR_UNAVAILABLE, "%s: %s.", endpoint, strerror(-r));
     return r;
 }
 

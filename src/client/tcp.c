@@ -64,7 +64,7 @@ static int ensure_connected(struct tcp_transport *t, size_t others, struct failu
     if (t->fd >= 0)
         return 0;
     if (left == 0) {
-        failure_set(failure, ERROR_UNAVAILABLE, "%s: the time was over", target(t));
+        failure_set(failure, ERROR_UNAVAILABLE, "%s: the time was over.", target(t));
         return -ETIMEDOUT;
     }
     r = stream_connect(target(t), transport_now() + left / (others + 1), &t->fd, failure);
@@ -124,7 +124,7 @@ static enum attempt attempt(struct tcp_transport *t, Raftkv__V1__Request *reques
     frame_head(frame, size);
     r = stream_send(t->fd, frame, 4 + size, t->deadline);
     if (r < 0) {
-        failure_set(failure, ERROR_UNAVAILABLE, "%s: %s", t->connected, strerror(-r));
+        failure_set(failure, ERROR_UNAVAILABLE, "%s: %s.", t->connected, strerror(-r));
         return ATTEMPT_NOT_SENT;
     }
     r = receive_answer(t, request->id, ret, &reason);
@@ -132,17 +132,17 @@ static enum attempt attempt(struct tcp_transport *t, Raftkv__V1__Request *reques
         return ATTEMPT_ANSWERED;
     if (r == 0) {
         raftkv__v1__response__free_unpacked(TAKE(*ret), NULL);
-        reason = "it belongs to another request";
+        reason = "It belongs to another request.";
     }
     if (r == -ETIMEDOUT) {
-        failure_set(failure, ERROR_TIMEOUT, "%s did not answer in time", t->connected);
+        failure_set(failure, ERROR_TIMEOUT, "%s did not answer in time.", t->connected);
         return ATTEMPT_TIMED_OUT;
     }
     if (reason || r == -EMSGSIZE)
-        failure_set(failure, ERROR_UNAVAILABLE, "%s gave an answer that is not one of raftkv%s%s",
-                    t->connected, reason ? ": " : "", reason ? reason : "");
+        failure_set(failure, ERROR_UNAVAILABLE, "%s gave an answer that is not one of raftkv.%s%s",
+                    t->connected, reason ? " " : "", reason ? reason : "");
     else
-        failure_set(failure, ERROR_UNAVAILABLE, "%s closed the connection before it answered",
+        failure_set(failure, ERROR_UNAVAILABLE, "%s closed the connection before it answered.",
                     t->connected);
     return ATTEMPT_LOST;
 }
