@@ -36,12 +36,16 @@ int state_error(int result) {
     return result > 0 ? -result : -EIO;
 }
 
+/* What is said once the environment has panicked only says so: the message before is the reason. */
 static void keep_message(const DB_ENV *environment, const char *prefix, const char *message) {
     struct state *state = environment->app_private;
+    uint32_t flags = 0;
 
     (void)prefix;
+    environment->get_flags((DB_ENV *)(uintptr_t)environment, &flags);
     pthread_mutex_lock(&state->message_lock);
-    snprintf(state->message, sizeof state->message, "%s", message);
+    if (!(flags & DB_PANIC_ENVIRONMENT) || !state->message[0])
+        snprintf(state->message, sizeof state->message, "%s", message);
     pthread_mutex_unlock(&state->message_lock);
 }
 
