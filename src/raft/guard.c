@@ -98,9 +98,6 @@ static enum guard_verdict trim_to_snapshot(const struct raft *raft,
         return close_link("it contradicts the own snapshot", ret_reason);
     }
     trim_entries(args, count < args->n_entries ? (unsigned)count : args->n_entries);
-    if (args->n_entries > 0 && args->entries[0].term < term) {
-        return close_link("it contradicts the own snapshot", ret_reason);
-    }
     args->prev_log_index = snapshot;
     args->prev_log_term = term;
     return GUARD_PASS;
@@ -122,9 +119,6 @@ static void hold_back_change(const struct raft *raft, struct raft_append_entries
     if (raft->configuration_uncommitted_index == 0 ||
         raft->configuration_uncommitted_index >= index) {
         return;
-    }
-    if (trail_term_of(&raft->trail, index) == args->entries[0].term) {
-        return; /* it is there already */
     }
     trim_entries(args, 1);
 }
@@ -243,12 +237,9 @@ static enum guard_verdict receive_append_result(const struct raft *raft,
     const struct raft_append_entries_result *args = &message->append_entries_result;
     raft_index match;
 
-    if (raft->state != RAFT_LEADER) {
-        return drop("this node is not the leader", ret_reason);
-    }
-    /* A removed server may not make the leader step down. */
+    /* L31: libraft steps down for the higher term of a server that has been removed. */
     if (raft_match_index(raft, message->server_id, &match) != 0) {
-        return drop("the sender is not a member", ret_reason);
+        return drop("this node does not lead the sender", ret_reason);
     }
     if (args->term != raft->current_term) {
         return GUARD_PASS;
@@ -262,8 +253,9 @@ static enum guard_verdict receive_append_result(const struct raft *raft,
         return GUARD_PASS;
     }
     /* L7: what matches stays on the follower's disk. A rejection that says otherwise is older than
-     * the match, or the follower was wiped; libraft asserts match < next and would go below it. */
-    if (args->rejected <= match || args->last_log_index < match) {
+     * the match, or the follower was wiped; libraft asserts match < next and would go below it.
+     * (The codec has seen to last_log_index < rejected.) */
+    if (args->last_log_index < match) {
         return drop("it rejects entries that it has confirmed", ret_reason);
     }
     return GUARD_PASS;
@@ -325,13 +317,8 @@ static enum guard_verdict receive_timeout_now(const struct guard *guard, const s
                                               const char **ret_reason) {
     const struct raft_timeout_now *args = &message->timeout_now;
 
-    if (raft->state != RAFT_FOLLOWER) {
-        return drop("this node is not a follower", ret_reason);
-    }
-    if (args->term < raft->current_term) {
-        return drop("its term is over", ret_reason);
-    }
-    /* libraft remembers who led last, but not in which term. */
+    /* L32: libraft remembers who led last, but not in which term, and takes its word in a later
+     * one. */
     if (guard->leader_term != args->term || guard->leader_id != message->server_id) {
         return drop("the sender is not the leader", ret_reason);
     }

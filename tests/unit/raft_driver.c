@@ -245,7 +245,7 @@ enum guard_verdict driver_append(struct driver *d, raft_id from, const struct dr
     Raftkv__V1__PeerMessage peer = RAFTKV__V1__PEER_MESSAGE__INIT;
     Raftkv__V1__AppendEntries append = RAFTKV__V1__APPEND_ENTRIES__INIT;
     Raftkv__V1__Entry entries[4], *pointers[4];
-    uint8_t *change = NULL;
+    uint8_t command[] = "x", *change = NULL;
     enum guard_verdict verdict;
 
     append.term = args->term;
@@ -258,7 +258,7 @@ enum guard_verdict driver_append(struct driver *d, raft_id from, const struct dr
         raftkv__v1__entry__init(&entries[i]);
         entries[i].term = args->terms[i];
         entries[i].type = COMMAND_ENTRY;
-        entries[i].data = (ProtobufCBinaryData){.data = (uint8_t[]){'x'}, .len = 1};
+        entries[i].data = (ProtobufCBinaryData){.data = command, .len = 1};
         pointers[i] = &entries[i];
     }
     if (args->change) {

@@ -115,7 +115,7 @@ static void receive_append(struct driver *d, raft_id from) {
     Raftkv__V1__AppendEntries append = RAFTKV__V1__APPEND_ENTRIES__INIT;
     Raftkv__V1__Entry entries[8], *pointers[8];
     struct configuration configuration;
-    uint8_t *change = NULL;
+    uint8_t command[] = "x", *change = NULL;
     raft_term term;
 
     append.term = any_term(d);
@@ -138,7 +138,7 @@ static void receive_append(struct driver *d, raft_id from) {
         raftkv__v1__entry__init(&entries[i]);
         entries[i].term = term ? term : 1;
         entries[i].type = COMMAND_ENTRY;
-        entries[i].data = (ProtobufCBinaryData){.data = (uint8_t[]){'x'}, .len = 1};
+        entries[i].data = (ProtobufCBinaryData){.data = command, .len = 1};
         pointers[i] = &entries[i];
     }
     if (append.n_entries > 0 && (append.prev_log_index == 0 || chance(20))) {

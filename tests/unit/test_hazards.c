@@ -216,17 +216,18 @@ static void L10_a_message_without_another_member_as_sender_closes_the_link(void 
     struct raft_message message = {
         .type = RAFT_REQUEST_VOTE,
         .server_address = "peer",
-        .request_vote = {.version = 2, .term = 9, .candidate_id = SELF},
+        .request_vote = {.version = 2, .term = 9},
     };
 
     driver_start_usual(&d);
     before = d.raft;
     message.server_id = 0;
     assert_int_equal(driver_receive_message(&d, &message), GUARD_CLOSE);
-    message.server_id = SELF;
+    message.server_id = message.request_vote.candidate_id = SELF;
     assert_int_equal(driver_receive_message(&d, &message), GUARD_CLOSE);
     message.server_id = 2; /* in the name of another */
     assert_int_equal(driver_receive_message(&d, &message), GUARD_CLOSE);
+    message.request_vote.candidate_id = 2;
     message.server_address = NULL;
     assert_int_equal(driver_receive_message(&d, &message), GUARD_CLOSE);
     assert_unchanged(&d, &before);
@@ -500,6 +501,26 @@ static void L26_a_leader_that_contradicts_what_is_committed_stops_nobody(void **
     (void)state;
 }
 
+static void L26_a_leader_of_an_earlier_term_learns_the_present_one(void **state) {
+    struct driver d;
+    const struct raft_message *answer;
+
+    driver_start_usual(&d);
+    assert_follows(&d, 2, 4);
+    /* Whatever it says, it is late rather than wrong. */
+    assert_int_equal(
+        driver_append(&d, 3,
+                      &(struct driver_append){
+                          .term = 3, .prev = 2, .prev_term = 1, .count = 2, .terms = {2, 3}}),
+        GUARD_PASS);
+    answer = driver_sent(&d, 3, RAFT_APPEND_ENTRIES_RESULT);
+    assert_non_null(answer);
+    assert_int_equal(answer->append_entries_result.term, 4);
+    assert_follows(&d, 2, 4);
+    driver_stop(&d);
+    (void)state;
+}
+
 static void L27_a_leader_does_not_take_back_what_it_sent(void **state) {
     struct driver d;
     const struct driver_append other = {
@@ -599,6 +620,26 @@ static void L31_a_removed_server_does_not_make_the_leader_step_down(void **state
     (void)state;
 }
 
+static void L32_only_the_leader_of_the_term_hands_leadership_over(void **state) {
+    struct driver d;
+
+    driver_start_usual(&d);
+    assert_follows(&d, 2, 4);
+    assert_int_equal(driver_vote(&d, 3, 5, false, true), GUARD_PASS);
+    assert_int_equal(d.raft.current_term, 5);
+    /* libraft still has server 2 as its leader. */
+    assert_int_equal(driver_timeout_now(&d, 2, 5, 6, 4), GUARD_DROP);
+    assert_int_equal(d.raft.state, RAFT_FOLLOWER);
+    assert_int_equal(d.raft.current_term, 5);
+    assert_follows(&d, 3, 5);
+    assert_int_equal(driver_timeout_now(&d, 3, 5, 7, 5), GUARD_PASS);
+    assert_int_equal(d.raft.state, RAFT_CANDIDATE);
+    assert_int_equal(d.raft.current_term, 6);
+    driver_check(&d);
+    driver_stop(&d);
+    (void)state;
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(L2_a_leader_does_not_vote_in_the_term_that_it_leads),
@@ -619,11 +660,13 @@ int main(void) {
         cmocka_unit_test(L25_a_second_change_waits_until_the_first_is_applied),
         cmocka_unit_test(L25_a_change_that_is_there_already_is_no_second_one),
         cmocka_unit_test(L26_a_leader_that_contradicts_what_is_committed_stops_nobody),
+        cmocka_unit_test(L26_a_leader_of_an_earlier_term_learns_the_present_one),
         cmocka_unit_test(L27_a_leader_does_not_take_back_what_it_sent),
         cmocka_unit_test(L28_the_first_configuration_is_not_rolled_back),
         cmocka_unit_test(L29_entries_that_were_never_sent_can_t_be_confirmed),
         cmocka_unit_test(L30_a_grant_of_an_earlier_pre_vote_does_not_count),
         cmocka_unit_test(L31_a_removed_server_does_not_make_the_leader_step_down),
+        cmocka_unit_test(L32_only_the_leader_of_the_term_hands_leadership_over),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
