@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/journal.h"
+#include "service/deadlines.h"
 #include "test_service_world.h"
 
 static size_t answered, answered_with_error[ERROR_CODE_COUNT], unknown_outcomes;
@@ -105,6 +106,34 @@ static void deadlines_come_in_their_order(void **state) {
     assert_int_equal(service_next_deadline(world.service), UINT64_MAX);
     for (size_t i = 0; i < COUNT; i++)
         caller_clear(&callers[i]);
+}
+
+static void the_earliest_deadline_comes_first_whatever_was_removed(void **state) {
+    enum { COUNT = 100, REMOVED = 40, ROUNDS = 500 };
+    struct deadlines deadlines = {0};
+    uint64_t seed = 1;
+
+    (void)state;
+    for (size_t round = 0; round < ROUNDS; round++) {
+        struct deadline all[COUNT] = {0}, *first;
+        uint64_t last = 0;
+
+        for (size_t i = 0; i < COUNT; i++) {
+            seed = seed * 6364136223846793005u + 1442695040888963407u;
+            all[i].time = (seed >> 33) % 1000;
+            deadlines_add(&deadlines, &all[i]);
+        }
+        for (size_t i = 0; i < REMOVED; i++)
+            deadlines_remove(&deadlines, &all[i]);
+        for (size_t i = REMOVED; i < COUNT; i++) {
+            first = deadlines_first(&deadlines);
+            assert_true(first >= &all[REMOVED] && first->time >= last);
+            last = first->time;
+            deadlines_remove(&deadlines, first);
+        }
+        assert_null(deadlines_first(&deadlines));
+    }
+    deadlines_deinit(&deadlines);
 }
 
 static void nothing_to_wait_for_has_no_deadline(void **state) {
@@ -292,6 +321,7 @@ int main(void) {
         TEST(too_many_requests_are_busy_until_some_have_ended),
         TEST(too_many_bytes_are_busy),
         TEST(deadlines_come_in_their_order),
+        cmocka_unit_test(the_earliest_deadline_comes_first_whatever_was_removed),
         TEST(nothing_to_wait_for_has_no_deadline),
         TEST(a_call_can_be_cancelled_at_every_stage),
         TEST(draining_refuses_what_is_new_and_finishes_what_is_under_way),
