@@ -40,7 +40,8 @@ enum {
     BUS_SENDER_BYTES_MAX = 32 * 1024 * 1024, /* bytes of their arguments */
     BUS_CALLS_MAX = 4096,                    /* calls under way of all D-Bus connections */
     BUS_BYTES_MAX = 128 * 1024 * 1024,       /* bytes of their arguments */
-    REQUESTS_WAITING_MAX = 20000,            /* requests in the service of one node */
+    BUS_OPEN_CALLS_MAX = 256,     /* calls under way that anyone may make, of all connections */
+    REQUESTS_WAITING_MAX = 20000, /* requests in the service of one node */
     REQUESTS_WAITING_BYTES_MAX = 256 * 1024 * 1024,
     PROPOSALS_IN_FLIGHT_MAX = 16384, /* entries proposed and not applied yet */
     ENTRY_SIZE_MAX = VALUE_SIZE_MAX + KEY_SIZE_MAX + 1024,

@@ -27,6 +27,7 @@ static void call_free(struct method_call *call) {
     sender->calls_count--;
     sender->bytes -= call->bytes;
     call->bus->calls--;
+    call->bus->open_calls -= call->method->open;
     call->bus->bytes -= call->bytes;
     sd_bus_message_unref(call->message);
     request_free(call->request);
@@ -118,8 +119,8 @@ static const struct method *method_find(const struct method *methods, const char
 
 /* Whether one more call of so many bytes may be under way: 0 or ERROR_BUSY. A single large one is
  * let through for the service to refuse with its own limits. */
-static int check_limits(const struct bus *bus, const struct sender *sender, size_t bytes,
-                        struct failure *failure) {
+static int check_limits(const struct bus *bus, const struct sender *sender,
+                        const struct method *method, size_t bytes, struct failure *failure) {
     if (!sender)
         return failure_set(failure, ERROR_BUSY,
                            "Too many connections have calls under way: at most %d may have.",
@@ -129,6 +130,12 @@ static int check_limits(const struct bus *bus, const struct sender *sender, size
                            "Too many calls are under way: at most %d of one connection and %d of "
                            "all may be.",
                            BUS_SENDER_CALLS_MAX, BUS_CALLS_MAX);
+    /* So that those who may only look can't keep the others out. */
+    if (method->open && bus->open_calls >= BUS_OPEN_CALLS_MAX)
+        return failure_set(failure, ERROR_BUSY,
+                           "Too many calls of %s are under way: at most %d of all connections may "
+                           "be.",
+                           method->member, BUS_OPEN_CALLS_MAX);
     if ((sender->calls_count > 0 && sender->bytes + bytes > BUS_SENDER_BYTES_MAX) ||
         (bus->calls > 0 && bus->bytes + bytes > BUS_BYTES_MAX))
         return failure_set(failure, ERROR_BUSY,
@@ -157,7 +164,7 @@ int method_call_arrived(struct bus *bus, sd_bus_message *message, const struct m
         return 1;
     }
     bytes = protobuf_c_message_get_packed_size(&request->base);
-    if (check_limits(bus, sender, bytes, &failure) != 0) {
+    if (check_limits(bus, sender, method, bytes, &failure) != 0) {
         reply_failure(message, &failure);
         return 1;
     }
@@ -173,6 +180,7 @@ int method_call_arrived(struct bus *bus, sd_bus_message *message, const struct m
     sender->calls_count++;
     sender->bytes += bytes;
     bus->calls++;
+    bus->open_calls += method->open;
     bus->bytes += bytes;
     if (method->open)
         method_call_begin(call);

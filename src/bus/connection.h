@@ -25,8 +25,9 @@ struct bus {
     sd_bus *connection;
     struct service *service;
     struct senders senders;
-    size_t calls; /* under way, of all senders */
-    size_t bytes; /* of their arguments */
+    size_t calls;      /* under way, of all senders */
+    size_t open_calls; /* those of them that anyone may make */
+    size_t bytes;      /* of their arguments */
     struct announced announced;
 };
 

@@ -224,6 +224,46 @@ static void all_senders_have_a_limited_number_of_calls_under_way(void **state) {
               &(struct wanted){.cancelled = BUS_CALLS_MAX, .handled = BUS_CALLS_MAX});
 }
 
+static void send_get_status(sd_bus *client, struct tally *tally) {
+    assert_true(sd_bus_call_method_async(client, NULL, DESTINATION, OBJECT, NODE, "GetStatus",
+                                         on_reply, tally, NULL) >= 0);
+}
+
+static void those_who_only_look_do_not_keep_others_out(void **state) {
+    struct fixture *f = *state;
+    sd_bus *other = connect_client(f);
+    struct tally looks = {.expected = 1, .error = BUSY}, put = {.expected = 1, .error = BUSY};
+    struct wanted wanted = {.held = BUS_OPEN_CALLS_MAX, .handled = BUS_OPEN_CALLS_MAX};
+
+    fake.hold = true;
+    for (int i = 0; i < BUS_OPEN_CALLS_MAX / 2; i++) {
+        send_get_status(f->client, &looks);
+        send_get_status(other, &looks);
+    }
+    run_until(f, other, service_has, &wanted);
+    send_get_status(f->client, &looks);
+    run_until(f, other, all_replied, &looks);
+    assert_int_equal(looks.errors, 1);
+    fake.hold = false;
+    fake.response = put_response();
+    send_put(other, "k", 1, &put);
+    run_until(f, other, all_replied, &put);
+    assert_int_equal(put.errors, 0);
+    sd_bus_close(other);
+    sd_bus_unref(other);
+    run_until(f, NULL, service_has,
+              &(struct wanted){.held = BUS_OPEN_CALLS_MAX / 2,
+                               .cancelled = BUS_OPEN_CALLS_MAX / 2,
+                               .handled = BUS_OPEN_CALLS_MAX + 1});
+    fake.hold = true;
+    send_get_status(f->client, &looks);
+    run_until(f, NULL, service_has,
+              &(struct wanted){.held = BUS_OPEN_CALLS_MAX / 2 + 1,
+                               .cancelled = BUS_OPEN_CALLS_MAX / 2,
+                               .handled = BUS_OPEN_CALLS_MAX + 2});
+    f->bus = bus_close(f->bus);
+}
+
 static void one_sender_has_limited_bytes_under_way(void **state) {
     struct fixture *f = *state;
     struct tally tally = {.expected = 2, .error = BUSY};
@@ -333,6 +373,33 @@ static void another_user_may_only_read_the_status(void **state) {
     assert_int_equal(fake.last->body_case, RAFTKV__V1__REQUEST__BODY_STATUS);
 }
 
+/* The bus denies all that org.raftkv1.conf does not allow, as the system bus does. */
+static void the_installed_policy_lets_root_own_the_names_and_anyone_call(void **state) {
+    struct fixture *f =
+        fixture_start_daemon("<deny own=\"*\"/><deny send_type=\"method_call\"/>"
+                             "<allow send_destination=\"org.freedesktop.DBus\"/></policy>"
+                             "<include>" BUS_POLICY "</include><policy context=\"default\">");
+    Raftkv__V1__StatusResponse body = RAFTKV__V1__STATUS_RESPONSE__INIT;
+    Raftkv__V1__Response response = RAFTKV__V1__RESPONSE__INIT;
+    int status;
+
+    *state = f;
+    if (geteuid() != 0)
+        skip();
+    fixture_open(f);
+    response.body_case = RAFTKV__V1__RESPONSE__BODY_STATUS;
+    response.status = &body;
+    fake.response = &response;
+    assert_int_equal(sd_bus_request_name(f->client, "org.raftkv2.nodeA", 0), -EACCES);
+    status = fork();
+    assert_true(status >= 0);
+    if (status == 0)
+        _exit(call_as_nobody(f->address));
+    run_until(f, NULL, process_ended, &status);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 /* ---- the table of senders ---- */
 
 static void the_sender_that_was_idle_for_longest_is_forgotten(void **state) {
@@ -381,10 +448,13 @@ int main(void) {
         TEST(a_caller_that_leaves_has_its_calls_cancelled),
         TEST(one_sender_has_a_limited_number_of_calls_under_way),
         TEST(all_senders_have_a_limited_number_of_calls_under_way),
+        TEST(those_who_only_look_do_not_keep_others_out),
         TEST(one_sender_has_limited_bytes_under_way),
         TEST(a_single_large_call_reaches_the_service),
         TEST(a_call_without_reply_takes_effect_and_is_not_answered),
         TEST(another_user_may_only_read_the_status),
+        cmocka_unit_test_teardown(the_installed_policy_lets_root_own_the_names_and_anyone_call,
+                                  fixture_teardown),
         cmocka_unit_test(the_sender_that_was_idle_for_longest_is_forgotten),
         cmocka_unit_test(senders_with_calls_are_not_forgotten),
     };
