@@ -159,8 +159,11 @@ static int make_directory(const char *path) {
 /* The identity comes last: with it the directory counts as made. */
 static int create(struct directory *directory, const char *name, uint64_t member_id,
                   struct failure *failure) {
-    int r = make_directory(directory->log_path);
+    _cleanup_free_ char *parent = xasprintf("%s/..", directory->path);
+    int r = store_sync_directory(parent);
 
+    if (r == 0)
+        r = make_directory(directory->log_path);
     if (r == 0)
         r = make_directory(directory->state_path);
     if (r < 0)

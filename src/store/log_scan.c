@@ -190,27 +190,41 @@ static int check_last(struct log_store *log, DB_LOGC *cursor, const struct log_s
     return 0;
 }
 
+/* The library could not read on: there, or at the beginning of the next file. */
+static int damaged_behind(struct log_store *log, const struct log_scan *scan, uint32_t first_file,
+                          struct failure *failure) {
+    struct position behind = {scan->last.file, scan->last.offset + scan->last_size};
+    struct log_rest rest;
+
+    if (!scan->any)
+        behind = (struct position){first_file, 0};
+    else if (log_file_search(log->directory, behind, &rest) == 0 && !rest.nonzero)
+        behind = (struct position){behind.file + 1, 0};
+    if (behind.offset == 0)
+        return log_damaged(failure, log->directory, behind.file, "its beginning is damaged");
+    return log_damaged(failure, log->directory, behind.file,
+                       "the record at offset %" PRIu32 " is damaged", behind.offset);
+}
+
 /*
- * It begins with DB_SET: with DB_FIRST the library would take the size of the first file for that
- * of the one it writes to.
+ * It begins with DB_SET, at the header of the first file: with DB_FIRST the library would take the
+ * size of that file for that of the one it writes to.
  */
 static int scan_with(struct log_store *log, DB_LOGC *cursor, uint32_t first_file,
                      struct log_scan *scan, struct failure *failure) {
-    DB_LSN lsn = {first_file, FIRST_OFFSET};
+    DB_LSN lsn = {first_file, 0};
     DBT data = {0};
-    int r, error = cursor->get(cursor, &lsn, &data, DB_SET);
+    int error = cursor->get(cursor, &lsn, &data, DB_SET);
 
-    for (; error == 0; error = cursor->get(cursor, &lsn, &data, DB_NEXT)) {
-        r = scan_record(log, scan, &data, (struct position){lsn.file, lsn.offset}, failure);
+    while (error == 0 && (error = cursor->get(cursor, &lsn, &data, DB_NEXT)) == 0) {
+        int r = scan_record(log, scan, &data, (struct position){lsn.file, lsn.offset}, failure);
+
         if (r != 0)
             return r;
     }
     if (error == DB_NOTFOUND)
         return check_last(log, cursor, scan, failure);
-    return log_damaged(failure, log->directory, scan->any ? scan->last.file : first_file,
-                       "behind offset %" PRIu32 ": %s",
-                       scan->any ? scan->last.offset + scan->last_size : FIRST_OFFSET,
-                       log->message[0] ? log->message : db_strerror(error));
+    return damaged_behind(log, scan, first_file, failure);
 }
 
 int log_scan_all(struct log_store *log, const struct log_files *files, struct log_scan *scan,
