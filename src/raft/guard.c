@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/check.h"
+
 /* The term of the entry at this index, as libraft knows it (its src/trail.c, TrailTermOf). 0: it is
  * not in the log (any more), and is not the last one of the snapshot either. */
 static raft_term trail_term_of(const struct raft_trail *trail, raft_index index) {
@@ -103,24 +105,57 @@ static enum guard_verdict trim_to_snapshot(const struct raft *raft,
     return GUARD_PASS;
 }
 
+/* Whether the one entry of an append is a configuration behind one that raft has as uncommitted. */
+static bool is_second_change(const struct raft *raft, const struct raft_append_entries *args) {
+    return args->n_entries == 1 && args->entries[0].type == RAFT_CHANGE &&
+           raft->configuration_uncommitted_index != 0 &&
+           raft->configuration_uncommitted_index <= args->prev_log_index;
+}
+
+static bool has_other_leader(const struct guard *guard, const struct raft_message *message) {
+    return message->append_entries.term == guard->leader_term &&
+           message->server_id != guard->leader_id;
+}
+
+bool guard_settles_change(const struct guard *guard, const struct raft *raft,
+                          const struct raft_message *message, struct raft_event *ret) {
+    const struct raft_append_entries *args = &message->append_entries;
+    struct raft_configuration copy;
+
+    if (message->type != RAFT_APPEND_ENTRIES || raft->state != RAFT_FOLLOWER ||
+        args->term < raft->current_term || has_other_leader(guard, message) ||
+        !is_second_change(raft, args)) {
+        return false;
+    }
+    /* The leader's log is the same up to the previous entry, and committed up to leader_commit. */
+    if (trail_term_of(&raft->trail, args->prev_log_index) != args->prev_log_term ||
+        args->leader_commit < raft->configuration_uncommitted_index) {
+        return false;
+    }
+
+    raft_configuration_init(&copy);
+    for (unsigned i = 0; i < raft->configuration.n; i++) {
+        const struct raft_server *server = &raft->configuration.servers[i];
+
+        check(raft_configuration_add(&copy, server->id, server->address, server->role) == 0);
+    }
+    ret->type = RAFT_CONFIGURATION;
+    ret->configuration.index = raft->configuration_uncommitted_index;
+    ret->configuration.conf = copy;
+    return true;
+}
+
 /*
- * L25: makes libraft ask again for a configuration that comes while an earlier one is not yet
- * applied here. libraft remembers one uncommitted configuration: it would forget the earlier one,
- * ignore its RAFT_CONFIGURATION, and fall back behind it when the later one is cut off. What is
- * left is a heartbeat, which still carries the commit index; the leader sends the entry again as
+ * L25: makes libraft ask again for a configuration that comes while an earlier one is not known
+ * to be committed. libraft remembers one uncommitted configuration: it would forget the earlier
+ * one, ignore its RAFT_CONFIGURATION, and fall back behind it when the later one is cut off. What
+ * is left is a heartbeat, which still carries the commit index; the leader sends the entry again as
  * soon as its next message does not fit.
  */
 static void hold_back_change(const struct raft *raft, struct raft_append_entries *args) {
-    raft_index index = args->prev_log_index + 1;
-
-    if (args->n_entries != 1 || args->entries[0].type != RAFT_CHANGE) {
-        return;
+    if (is_second_change(raft, args)) {
+        trim_entries(args, 1);
     }
-    if (raft->configuration_uncommitted_index == 0 ||
-        raft->configuration_uncommitted_index >= index) {
-        return;
-    }
-    trim_entries(args, 1);
 }
 
 /* What this leader has sent and this node has confirmed of it, in its term. */
@@ -213,7 +248,7 @@ static enum guard_verdict receive_append(struct guard *guard, const struct raft 
     }
     /* L10: a term has one leader. libraft asserts so where it is the leader itself, and follows
      * whoever sent last where it is not. */
-    if (args->term == guard->leader_term && guard->leader_id != message->server_id) {
+    if (has_other_leader(guard, message)) {
         return close_link("its term has another leader", ret_reason);
     }
 

@@ -22,6 +22,16 @@ struct guard {
 };
 
 /*
+ * Whether a message brings a second configuration while libraft takes the first one, which this
+ * very message shows to be committed, for uncommitted still (hazard L25). Then the member steps
+ * RAFT_CONFIGURATION first, with the index and configuration that are filled in (time and capacity
+ * are left alone), and goes on with guard_receive(). The same event comes again when the entry is
+ * applied, and libraft ignores it.
+ */
+bool guard_settles_change(const struct guard *guard, const struct raft *raft,
+                          const struct raft_message *message, struct raft_event *ret);
+
+/*
  * Looks at a message from codec_decode() (server_id is the sender). May change it: drops entries at
  * or below the own snapshot (L8), lowers leader_commit where libraft would move its commit index
  * backwards. *ret_reason (static) is set for DROP and CLOSE.

@@ -11,9 +11,10 @@
 enum {
     SELF = 1, /* the id of the driven member; 2 and 3 are its peers in the usual cluster */
     SENT_MAX = 64,
-    CHANGE_ENTRY = RAFTKV__V1__ENTRY_TYPE__ENTRY_TYPE_CHANGE,
-    COMMAND_ENTRY = RAFTKV__V1__ENTRY_TYPE__ENTRY_TYPE_COMMAND,
 };
+
+#define CHANGE_ENTRY RAFTKV__V1__ENTRY_TYPE__ENTRY_TYPE_CHANGE
+#define COMMAND_ENTRY RAFTKV__V1__ENTRY_TYPE__ENTRY_TYPE_COMMAND
 
 struct driver {
     struct raft raft;

@@ -105,9 +105,15 @@ static void receive(struct driver *d, raft_id from, Raftkv__V1__PeerMessage *pee
     struct raft_message message;
     const char *reason;
 
-    if (codec_decode(peer, from, "peer", &message, &reason) == 0) {
-        driver_receive_message(d, &message);
+    struct raft_event event;
+
+    if (codec_decode(peer, from, "peer", &message, &reason) < 0) {
+        return;
     }
+    if (chance(50) && guard_settles_change(&d->guard, &d->raft, &message, &event)) {
+        assert_int_equal(driver_step(d, &event), 0);
+    }
+    driver_receive_message(d, &message);
 }
 
 static void receive_append(struct driver *d, raft_id from) {

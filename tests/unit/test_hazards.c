@@ -11,6 +11,8 @@
 
 #include "raft_driver.h"
 
+#define APPEND(from, ...) driver_append(&d, from, &(struct driver_append){__VA_ARGS__})
+
 /* The leader (server 2, term 4) appends one entry at this index behind what the usual log holds,
  * and the member stores and confirms it. */
 static void assert_follows(struct driver *d, raft_id leader, raft_term term) {
@@ -86,14 +88,8 @@ static void L2_a_sole_voter_takes_no_leadership_in_the_term_of_another(void **st
     driver_configuration(&one, 1);
     two = one;
     configuration_add(&two, &standby);
-    assert_int_equal(driver_append(&d, 2,
-                                   &(struct driver_append){.term = 4,
-                                                           .prev = 5,
-                                                           .prev_term = 3,
-                                                           .commit = 5,
-                                                           .count = 1,
-                                                           .terms = {4},
-                                                           .change = &two}),
+    assert_int_equal(APPEND(2, .term = 4, .prev = 5, .prev_term = 3, .commit = 5, .count = 1,
+                            .terms = {4}, .change = &two),
                      GUARD_PASS);
 
     assert_int_equal(driver_timeout_now(&d, 2, 4, 6, 4), GUARD_DROP);
@@ -151,9 +147,7 @@ static void L8_an_append_below_the_own_snapshot_is_trimmed(void **state) {
 
     driver_start_compacted(&d);
     assert_int_equal(
-        driver_append(&d, 2,
-                      &(struct driver_append){
-                          .term = 3, .prev = 2, .prev_term = 1, .count = 4, .terms = {2, 2, 3, 3}}),
+        APPEND(2, .term = 3, .prev = 2, .prev_term = 1, .count = 4, .terms = {2, 2, 3, 3}),
         GUARD_PASS);
 
     assert_int_equal(driver_last_index(&d), 6);
@@ -200,9 +194,7 @@ static void L8_an_append_that_contradicts_the_own_snapshot_closes_the_link(void 
     driver_start_compacted(&d);
     before = d.raft;
     assert_int_equal(
-        driver_append(&d, 2,
-                      &(struct driver_append){
-                          .term = 3, .prev = 2, .prev_term = 1, .count = 3, .terms = {2, 3, 3}}),
+        APPEND(2, .term = 3, .prev = 2, .prev_term = 1, .count = 3, .terms = {2, 3, 3}),
         GUARD_CLOSE);
     assert_unchanged(&d, &before);
     assert_follows(&d, 2, 3);
@@ -242,28 +234,22 @@ static void L10_a_term_has_one_leader(void **state) {
     driver_start_usual(&d);
     assert_follows(&d, 2, 4);
     before = d.raft;
-    assert_int_equal(
-        driver_append(&d, 3, &(struct driver_append){.term = 4, .prev = 5, .prev_term = 3}),
-        GUARD_CLOSE);
+    assert_int_equal(APPEND(3, .term = 4, .prev = 5, .prev_term = 3), GUARD_CLOSE);
     assert_unchanged(&d, &before);
     assert_follows(&d, 3, 5);
     driver_stop(&d);
 
     driver_start_usual(&d);
     driver_elect(&d);
-    assert_int_equal(
-        driver_append(
-            &d, 3, &(struct driver_append){.term = d.raft.current_term, .prev = 5, .prev_term = 3}),
-        GUARD_CLOSE);
+    assert_int_equal(APPEND(3, .term = d.raft.current_term, .prev = 5, .prev_term = 3),
+                     GUARD_CLOSE);
     assert_leads(&d);
     /* It stays so when the leader has stepped down. */
     driver_timeout(&d, 1500);
     driver_timeout(&d, 1500);
     assert_int_equal(d.raft.state, RAFT_FOLLOWER);
-    assert_int_equal(
-        driver_append(
-            &d, 3, &(struct driver_append){.term = d.raft.current_term, .prev = 5, .prev_term = 3}),
-        GUARD_CLOSE);
+    assert_int_equal(APPEND(3, .term = d.raft.current_term, .prev = 5, .prev_term = 3),
+                     GUARD_CLOSE);
     driver_stop(&d);
     (void)state;
 }
@@ -338,10 +324,7 @@ static void L12_nothing_is_committed_while_a_snapshot_is_installed(void **state)
     assert_true(d.raft.snapshot.installing);
 
     /* Heartbeats go on, and must be answered; the log behind them is not there yet. */
-    assert_int_equal(
-        driver_append(&d, 2,
-                      &(struct driver_append){.term = 4, .prev = 20, .prev_term = 4, .commit = 20}),
-        GUARD_PASS);
+    assert_int_equal(APPEND(2, .term = 4, .prev = 20, .prev_term = 4, .commit = 20), GUARD_PASS);
     assert_non_null(driver_sent(&d, 2, RAFT_APPEND_ENTRIES_RESULT));
     assert_int_equal(d.raft.commit_index, 1);
     raft_configuration_close(&message.install_snapshot.conf);
@@ -370,22 +353,13 @@ static void L24_a_late_append_does_not_move_the_commit_index_back(void **state) 
     struct driver d;
 
     driver_start_usual(&d);
-    assert_int_equal(
-        driver_append(&d, 2,
-                      &(struct driver_append){.term = 4, .prev = 5, .prev_term = 3, .commit = 4}),
-        GUARD_PASS);
+    assert_int_equal(APPEND(2, .term = 4, .prev = 5, .prev_term = 3, .commit = 4), GUARD_PASS);
     assert_int_equal(d.raft.commit_index, 4);
     assert_int_equal(
-        driver_append(
-            &d, 2,
-            &(struct driver_append){
-                .term = 4, .prev = 2, .prev_term = 1, .commit = 9, .count = 1, .terms = {2}}),
+        APPEND(2, .term = 4, .prev = 2, .prev_term = 1, .commit = 9, .count = 1, .terms = {2}),
         GUARD_PASS);
     assert_int_equal(d.raft.commit_index, 4);
-    assert_int_equal(
-        driver_append(&d, 2,
-                      &(struct driver_append){.term = 4, .prev = 5, .prev_term = 3, .commit = 9}),
-        GUARD_PASS);
+    assert_int_equal(APPEND(2, .term = 4, .prev = 5, .prev_term = 3, .commit = 9), GUARD_PASS);
     assert_int_equal(d.raft.commit_index, 5);
     assert_follows(&d, 2, 4);
     driver_stop(&d);
@@ -412,14 +386,8 @@ static void L25_a_second_change_waits_until_the_first_is_applied(void **state) {
     configuration_add(&five, &server);
 
     driver_start_usual(&d);
-    assert_int_equal(driver_append(&d, 2,
-                                   &(struct driver_append){.term = 4,
-                                                           .prev = 5,
-                                                           .prev_term = 3,
-                                                           .commit = 5,
-                                                           .count = 1,
-                                                           .terms = {4},
-                                                           .change = &four}),
+    assert_int_equal(APPEND(2, .term = 4, .prev = 5, .prev_term = 3, .commit = 5, .count = 1,
+                            .terms = {4}, .change = &four),
                      GUARD_PASS);
     assert_int_equal(d.raft.configuration_uncommitted_index, 6);
 
@@ -436,14 +404,64 @@ static void L25_a_second_change_waits_until_the_first_is_applied(void **state) {
 
     /* A new leader does not have it: the first one is in force, not the one before it. */
     assert_int_equal(
-        driver_append(
-            &d, 3,
-            &(struct driver_append){
-                .term = 5, .prev = 6, .prev_term = 4, .commit = 6, .count = 1, .terms = {5}}),
+        APPEND(3, .term = 5, .prev = 6, .prev_term = 4, .commit = 6, .count = 1, .terms = {5}),
         GUARD_PASS);
     assert_int_equal(d.raft.configuration.n, 4);
     assert_int_equal(d.raft.configuration_uncommitted_index, 0);
     assert_follows(&d, 3, 5);
+    driver_stop(&d);
+    (void)state;
+}
+
+/* What a member makes of it: see guard_settles_change(). */
+static void L25_a_second_change_settles_the_first_if_it_shows_it_committed(void **state) {
+    struct configuration four, five;
+    struct server server = driver_server(4, MEMBER_STANDBY);
+    struct driver d;
+    struct raft_event event;
+    struct raft_entry entry = {.term = 4, .type = RAFT_CHANGE};
+    struct raft_message message = {
+        .type = RAFT_APPEND_ENTRIES,
+        .server_id = 2,
+        .server_address = "peer",
+        .append_entries = {.term = 4,
+                           .prev_log_index = 6,
+                           .prev_log_term = 4,
+                           .leader_commit = 6,
+                           .entries = &entry,
+                           .n_entries = 1},
+    };
+
+    driver_configuration(&four, 3);
+    configuration_add(&four, &server);
+    five = four;
+    server = driver_server(5, MEMBER_STANDBY);
+    configuration_add(&five, &server);
+    driver_start_usual(&d);
+    assert_int_equal(APPEND(2, .term = 4, .prev = 5, .prev_term = 3, .commit = 5, .count = 1,
+                            .terms = {4}, .change = &four),
+                     GUARD_PASS);
+
+    message.append_entries.leader_commit = 5;
+    assert_false(guard_settles_change(&d.guard, &d.raft, &message, &event));
+    message.append_entries.leader_commit = 6;
+    message.append_entries.prev_log_term = 3;
+    assert_false(guard_settles_change(&d.guard, &d.raft, &message, &event));
+    message.append_entries.prev_log_term = 4;
+    message.server_id = 3;
+    assert_false(guard_settles_change(&d.guard, &d.raft, &message, &event));
+    message.server_id = 2;
+    assert_true(guard_settles_change(&d.guard, &d.raft, &message, &event));
+    assert_int_equal(driver_step(&d, &event), 0);
+    assert_int_equal(d.raft.configuration_committed_index, 6);
+    assert_int_equal(d.raft.configuration_committed.n, 4);
+    assert_false(guard_settles_change(&d.guard, &d.raft, &message, &event));
+
+    assert_int_equal(APPEND(2, .term = 4, .prev = 6, .prev_term = 4, .commit = 6, .count = 1,
+                            .terms = {4}, .change = &five),
+                     GUARD_PASS);
+    assert_int_equal(d.raft.configuration_uncommitted_index, 7);
+    assert_follows(&d, 2, 4);
     driver_stop(&d);
     (void)state;
 }
@@ -482,19 +500,11 @@ static void L26_a_leader_that_contradicts_what_is_committed_stops_nobody(void **
     struct raft before;
 
     driver_start_usual(&d);
-    assert_int_equal(
-        driver_append(&d, 2,
-                      &(struct driver_append){.term = 4, .prev = 5, .prev_term = 3, .commit = 4}),
-        GUARD_PASS);
+    assert_int_equal(APPEND(2, .term = 4, .prev = 5, .prev_term = 3, .commit = 4), GUARD_PASS);
     before = d.raft;
-    assert_int_equal(
-        driver_append(&d, 2, &(struct driver_append){.term = 4, .prev = 4, .prev_term = 3}),
-        GUARD_CLOSE);
-    assert_int_equal(
-        driver_append(&d, 3,
-                      &(struct driver_append){
-                          .term = 5, .prev = 2, .prev_term = 1, .count = 2, .terms = {2, 3}}),
-        GUARD_CLOSE);
+    assert_int_equal(APPEND(2, .term = 4, .prev = 4, .prev_term = 3), GUARD_CLOSE);
+    assert_int_equal(APPEND(3, .term = 5, .prev = 2, .prev_term = 1, .count = 2, .terms = {2, 3}),
+                     GUARD_CLOSE);
     assert_unchanged(&d, &before);
     assert_follows(&d, 2, 4);
     driver_stop(&d);
@@ -508,11 +518,8 @@ static void L26_a_leader_of_an_earlier_term_learns_the_present_one(void **state)
     driver_start_usual(&d);
     assert_follows(&d, 2, 4);
     /* Whatever it says, it is late rather than wrong. */
-    assert_int_equal(
-        driver_append(&d, 3,
-                      &(struct driver_append){
-                          .term = 3, .prev = 2, .prev_term = 1, .count = 2, .terms = {2, 3}}),
-        GUARD_PASS);
+    assert_int_equal(APPEND(3, .term = 3, .prev = 2, .prev_term = 1, .count = 2, .terms = {2, 3}),
+                     GUARD_PASS);
     answer = driver_sent(&d, 3, RAFT_APPEND_ENTRIES_RESULT);
     assert_non_null(answer);
     assert_int_equal(answer->append_entries_result.term, 4);
@@ -527,11 +534,8 @@ static void L27_a_leader_does_not_take_back_what_it_sent(void **state) {
         .term = 5, .prev = 5, .prev_term = 3, .count = 1, .terms = {5}};
 
     driver_start_usual(&d);
-    assert_int_equal(
-        driver_append(&d, 2,
-                      &(struct driver_append){
-                          .term = 5, .prev = 5, .prev_term = 3, .count = 1, .terms = {4}}),
-        GUARD_PASS);
+    assert_int_equal(APPEND(2, .term = 5, .prev = 5, .prev_term = 3, .count = 1, .terms = {4}),
+                     GUARD_PASS);
     assert_int_equal(driver_append(&d, 2, &other), GUARD_CLOSE);
     assert_int_equal(driver_term_of(&d, 6), 4);
     assert_follows(&d, 2, 5);
@@ -588,9 +592,7 @@ static void L30_a_grant_of_an_earlier_pre_vote_does_not_count(void **state) {
 
     driver_start_usual(&d);
     driver_candidate(&d); /* of term 4 */
-    assert_int_equal(
-        driver_append(&d, 3, &(struct driver_append){.term = 4, .prev = 5, .prev_term = 3}),
-        GUARD_PASS);
+    assert_int_equal(APPEND(3, .term = 4, .prev = 5, .prev_term = 3), GUARD_PASS);
     driver_pre_vote(&d); /* for term 5 */
     assert_int_equal(driver_vote_result(&d, 2, 4, true, true), GUARD_DROP);
     assert_true(d.raft.candidate_state.in_pre_vote);
@@ -658,6 +660,7 @@ int main(void) {
         cmocka_unit_test(L13_L15_a_snapshot_message_closes_the_link),
         cmocka_unit_test(L24_a_late_append_does_not_move_the_commit_index_back),
         cmocka_unit_test(L25_a_second_change_waits_until_the_first_is_applied),
+        cmocka_unit_test(L25_a_second_change_settles_the_first_if_it_shows_it_committed),
         cmocka_unit_test(L25_a_change_that_is_there_already_is_no_second_one),
         cmocka_unit_test(L26_a_leader_that_contradicts_what_is_committed_stops_nobody),
         cmocka_unit_test(L26_a_leader_of_an_earlier_term_learns_the_present_one),
