@@ -1,7 +1,7 @@
 /*
  * guard: decides whether a message from another member may reach raft_step() in the present state.
  * libraft asserts (or, built with NDEBUG, corrupts itself) on messages that a stale, wiped or wrong
- * peer can send; ARCHITECTURE.md lists the hazards L1 to L23.
+ * peer can send; ARCHITECTURE.md lists the hazards by their numbers.
  */
 #pragma once
 

@@ -398,3 +398,46 @@ void driver_check(struct driver *d) {
         assert_true(match <= last);
     }
 }
+
+void driver_assert_follows(struct driver *d, raft_id leader, raft_term term) {
+    raft_index last = driver_last_index(d);
+    const struct raft_message *answer;
+    struct driver_append args = {
+        .term = term,
+        .prev = last,
+        .prev_term = driver_term_of(d, last),
+        .commit = last,
+        .count = 1,
+        .terms = {term},
+    };
+
+    assert_int_equal(driver_append(d, leader, &args), GUARD_PASS);
+    assert_int_equal(d->raft.state, RAFT_FOLLOWER);
+    assert_int_equal(driver_last_index(d), last + 1);
+    assert_int_equal(d->raft.last_stored, last + 1);
+    answer = driver_sent(d, leader, RAFT_APPEND_ENTRIES_RESULT);
+    assert_non_null(answer);
+    assert_int_equal(answer->append_entries_result.rejected, 0);
+    assert_int_equal(answer->append_entries_result.last_log_index, last + 1);
+    driver_check(d);
+}
+
+void driver_assert_leads(struct driver *d) {
+    raft_index last;
+
+    assert_int_equal(d->raft.state, RAFT_LEADER);
+    assert_int_equal(driver_submit(d, NULL), 0);
+    last = driver_last_index(d);
+    assert_int_equal(driver_result(d, 2, d->raft.current_term, 0, last), GUARD_PASS);
+    assert_int_equal(d->raft.commit_index, last);
+    driver_check(d);
+}
+
+void driver_assert_unchanged(const struct driver *d, const struct raft *before) {
+    assert_int_equal(d->raft.state, before->state);
+    assert_int_equal(d->raft.current_term, before->current_term);
+    assert_int_equal(d->raft.voted_for, before->voted_for);
+    assert_int_equal(d->raft.commit_index, before->commit_index);
+    assert_int_equal(d->raft.last_stored, before->last_stored);
+    assert_int_equal(d->sent_count, 0);
+}

@@ -96,3 +96,14 @@ raft_term driver_term_of(const struct driver *d, raft_index index);
 raft_index driver_last_index(const struct driver *d);
 /* Asserts that log, commit index and progress fit each other. */
 void driver_check(struct driver *d);
+
+/* Asserts that the member takes one more entry from this leader behind what it has, stores and
+ * confirms it. */
+void driver_assert_follows(struct driver *d, raft_id leader, raft_term term);
+/* Asserts that the member leads, and gets one more entry committed with the help of server 2. */
+void driver_assert_leads(struct driver *d);
+/* Asserts that raft is as it was and has sent nothing. */
+void driver_assert_unchanged(const struct driver *d, const struct raft *before);
+
+/* An append with these fields (see struct driver_append), to the driver `d`. */
+#define APPEND(from, ...) driver_append(&d, from, &(struct driver_append){__VA_ARGS__})
