@@ -134,8 +134,9 @@ static void take_hello(struct link_in *link, const Raftkv__V1__Hello *hello) {
     deadline_stop(&link->deadline);
     move(link, LINK_IN_UP);
     link->member_id = from.member_id;
+    strcpy(link->peer_address, from.peer_address);
     welcome(link, protocol);
-    links_incoming_up(link->links, link, &from);
+    links_incoming_up(link->links, link);
 }
 
 /* ---- messages ---- */

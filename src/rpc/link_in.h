@@ -15,10 +15,11 @@ struct link_in {
     struct links *links;
     struct connection connection;
     enum link_in_state state;
-    struct deadline deadline;  /* for the hello */
-    uint64_t member_id;        /* once up */
-    struct buffer assembly[2]; /* messages that are not whole yet, bulk and urgent */
-    char address[64];          /* of the other side */
+    struct deadline deadline;           /* for the hello */
+    uint64_t member_id;                 /* once up */
+    char peer_address[ADDRESS_MAX + 1]; /* as its hello says */
+    struct buffer assembly[2];          /* messages that are not whole yet, bulk and urgent */
+    char address[64];                   /* of the other side */
 };
 
 /* Accepts what waits at the listener. */

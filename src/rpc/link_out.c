@@ -11,6 +11,7 @@
 #include "rpc/links_private.h"
 
 enum {
+    LEARNED_IDLE_MS = 5000,
     BACKOFF_MIN_MS = 50,
     BACKOFF_MAX_MS = 2000,
     GOOD_AFTER_MS = 1000,    /* a link that held this long starts over at BACKOFF_MIN_MS */
@@ -58,8 +59,13 @@ static void note_failure(struct link_out *link, const struct failure *failure) {
     if (strcmp(link->last_failure, failure->message) == 0)
         return;
     snprintf(link->last_failure, sizeof link->last_failure, "%s", failure->message);
-    journal(LOG_WARNING, "No link to member %016" PRIx64 ": %s", link->peer.member_id,
-            failure->message);
+    /* Who is dialled only because he dialled this node may be anyone, and many. */
+    if (link->learned)
+        complain(&link->links->complaints, now, "No link to member %016" PRIx64 ": %s",
+                 link->peer.member_id, failure->message);
+    else
+        journal(LOG_WARNING, "No link to member %016" PRIx64 ": %s", link->peer.member_id,
+                failure->message);
 }
 
 static void on_failed(void *data, const struct failure *failure) {
@@ -142,13 +148,33 @@ static void on_deadline(struct deadline *deadline) {
     dial(container_of(deadline, struct link_out, deadline));
 }
 
+static void on_idle(struct deadline *deadline) {
+    struct link_out *link = container_of(deadline, struct link_out, idle);
+    uint64_t unused = uv_now(link->links->network.loop) - link->last_used;
+
+    if (unused >= LEARNED_IDLE_MS)
+        link_out_close(link);
+    else
+        deadline_start(&link->links->network, deadline, LEARNED_IDLE_MS - unused);
+}
+
+void link_out_set_learned(struct link_out *link, bool learned) {
+    link->learned = learned;
+    if (learned)
+        deadline_start(&link->links->network, &link->idle, LEARNED_IDLE_MS);
+    else
+        deadline_stop(&link->idle);
+}
+
 struct link_out *link_out_new(struct links *links, const struct peer *peer, bool learned) {
     struct link_out *link = xcalloc(1, sizeof *link);
 
     link->links = links;
     link->peer = *peer;
-    link->learned = learned;
     link->deadline.passed = on_deadline;
+    link->idle.passed = on_idle;
+    link->last_used = uv_now(links->network.loop);
+    link_out_set_learned(link, learned);
     link_queue_init(&link->queue);
     LIST_INSERT_HEAD(&links->outgoing, link, entry);
     link->state = LINK_OUT_WAITING;
@@ -157,6 +183,7 @@ struct link_out *link_out_new(struct links *links, const struct peer *peer, bool
 }
 
 void link_out_send(struct link_out *link, bool urgent, uint8_t *message, size_t size) {
+    link->last_used = uv_now(link->links->network.loop);
     if (link->state != LINK_OUT_UP) {
         free(message);
         return;
@@ -187,6 +214,7 @@ struct link_out *link_out_close(struct link_out *link) {
     move(link, LINK_OUT_CLOSED);
     LIST_REMOVE(link, entry);
     deadline_stop(&link->deadline);
+    deadline_stop(&link->idle);
     dial_close(link->dial);
     link_queue_clear(&link->queue);
     free(link);

@@ -17,7 +17,9 @@ struct link_out {
     LIST_ENTRY(link_out) entry; /* of links->outgoing */
     struct links *links;
     struct peer peer;
-    bool learned; /* not named by set_peers(): it dialled this node */
+    bool learned;         /* not named by set_peers(): it dialled this node */
+    struct deadline idle; /* of a learned link */
+    uint64_t last_used;
     enum link_out_state state;
     struct dial *dial; /* while dialling or up */
     struct link_queue queue;
@@ -25,13 +27,16 @@ struct link_out {
     unsigned failures;        /* in a row */
     uint64_t up_since;
     enum error_code last_code; /* why the last attempt failed */
-    char last_failure[512];    /* what was said last to the journal */
+    char last_failure[512];    /* since it was linked last */
 };
 
 /* Begins to dial. */
 struct link_out *link_out_new(struct links *links, const struct peer *peer, bool learned);
 /* Takes over the message; without a link it is dropped. */
 void link_out_send(struct link_out *link, bool urgent, uint8_t *message, size_t size);
+/* Whether set_peers() names the member. A learned link is closed when nothing was sent for a while:
+ * two nodes that only answer each other would keep theirs for ever. */
+void link_out_set_learned(struct link_out *link, bool learned);
 /* The member is to be found elsewhere: dials anew. */
 void link_out_move(struct link_out *link, const char *address);
 /* The member was heard of: if it was only not reachable, tries again soon. */

@@ -43,10 +43,32 @@ static struct link_in *find_incoming(const struct links *links, uint64_t member_
 
 /* ---- sending ---- */
 
+static size_t count_learned(const struct links *links) {
+    const struct link_out *link;
+    size_t count = 0;
+
+    LIST_FOREACH(link, &links->outgoing, entry)
+    count += link->learned;
+    return count;
+}
+
+/* NULL: more members dial this node than it answers. */
+static struct link_out *dial_back(struct links *links, const struct link_in *incoming) {
+    struct peer peer = {.member_id = incoming->member_id};
+
+    if (count_learned(links) >= LINKS_LEARNED_MAX)
+        return NULL;
+    strcpy(peer.address, incoming->peer_address);
+    return link_out_new(links, &peer, true);
+}
+
 void links_send(struct links *links, uint64_t member_id, bool urgent, uint8_t *message,
                 size_t size) {
     struct link_out *link = find_outgoing(links, member_id);
+    const struct link_in *incoming;
 
+    if (!link && (incoming = find_incoming(links, member_id, NULL)))
+        link = dial_back(links, incoming);
     if (link)
         link_out_send(link, urgent, message, size);
     else
@@ -74,22 +96,13 @@ static const struct peer *find_peer(const struct peer *peers, size_t count, uint
     return NULL;
 }
 
-static size_t count_learned(const struct links *links) {
-    const struct link_out *link;
-    size_t count = 0;
-
-    LIST_FOREACH(link, &links->outgoing, entry)
-    count += link->learned;
-    return count;
-}
-
 /* A member that is named no longer, but still dials this node, may have to be told so. */
 static void stop_naming(struct links *links, struct link_out *link) {
     if (link->learned)
         return;
     if (find_incoming(links, link->peer.member_id, NULL) &&
         count_learned(links) < LINKS_LEARNED_MAX)
-        link->learned = true;
+        link_out_set_learned(link, true);
     else
         link_out_close(link);
 }
@@ -105,7 +118,7 @@ void links_set_peers(struct links *links, const struct peer *peers, size_t count
             stop_naming(links, link);
             continue;
         }
-        link->learned = false;
+        link_out_set_learned(link, false);
         if (strcmp(peer->address, link->peer.address) != 0)
             link_out_move(link, peer->address);
     }
@@ -114,22 +127,18 @@ void links_set_peers(struct links *links, const struct peer *peers, size_t count
             link_out_new(links, &peers[i], false);
 }
 
-void links_incoming_up(struct links *links, struct link_in *link, const struct identity *from) {
-    struct link_in *older = find_incoming(links, from->member_id, link);
-    struct link_out *outgoing = find_outgoing(links, from->member_id);
-    struct peer peer = {.member_id = from->member_id};
+void links_incoming_up(struct links *links, struct link_in *link) {
+    struct link_in *older = find_incoming(links, link->member_id, link);
+    struct link_out *outgoing = find_outgoing(links, link->member_id);
 
     if (older)
         link_in_close(older);
-    strcpy(peer.address, from->peer_address);
-    if (!outgoing) {
-        if (count_learned(links) < LINKS_LEARNED_MAX)
-            link_out_new(links, &peer, true);
-    } else if (outgoing->learned && strcmp(outgoing->peer.address, peer.address) != 0) {
-        link_out_move(outgoing, peer.address);
-    } else {
+    if (!outgoing)
+        dial_back(links, link);
+    else if (outgoing->learned && strcmp(outgoing->peer.address, link->peer_address) != 0)
+        link_out_move(outgoing, link->peer_address);
+    else
         link_out_hurry(outgoing);
-    }
 }
 
 void links_incoming_gone(struct links *links, uint64_t member_id) {

@@ -37,9 +37,11 @@ int links_open(struct links **ret, const struct links_options *options, struct f
 unsigned links_port(const struct links *links);
 
 /*
- * As struct host says of send, backlog, linked, set_peers and identify. A node that was never in a
- * configuration answers the members that dial it by dialling back the address of their hello, until
- * set_peers() names it.
+ * As struct host says of send, backlog, linked, set_peers and identify. A member that dials this
+ * node and is not named by set_peers() is answered by dialling back the address of its hello: a
+ * node that was never in a configuration, or does not have the newest, must be able to answer. Such
+ * a link lasts while the member's own does and something is sent on it every few seconds; there are
+ * at most LINKS_LEARNED_MAX.
  */
 void links_send(struct links *links, uint64_t member_id, bool urgent, uint8_t *message,
                 size_t size);

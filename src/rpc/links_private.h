@@ -27,5 +27,5 @@ struct links {
 
 uint64_t links_random(struct links *links);
 /* A link of this member was welcomed: replaces an older one, and is answered by dialling back. */
-void links_incoming_up(struct links *links, struct link_in *link, const struct identity *from);
+void links_incoming_up(struct links *links, struct link_in *link);
 void links_incoming_gone(struct links *links, uint64_t member_id);
