@@ -469,6 +469,7 @@ int engine_run(const struct bench_options *options, const struct protocol *proto
         r = loop(e, failure);
     }
     result->connections = e->connections_count;
+    result->done = e->done;
     stop(e);
     getrusage(RUSAGE_SELF, &usage);
     result->cpu_seconds = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +

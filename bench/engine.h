@@ -47,6 +47,7 @@ struct result {
     struct histogram latency; /* of those that succeeded, nanoseconds */
     uint64_t errors[ENGINE_CODES];
     double cpu_seconds; /* of this process, warm-up and loading included */
+    uint64_t done;      /* operations that succeeded, warm-up and loading included */
     unsigned connections;
 };
 

@@ -72,6 +72,7 @@ static void print_json(const struct bench_options *options, const struct protoco
     json_object_object_add(object, "operations", json_object_new_uint64(result->latency.count));
     json_object_object_add(object, "latency_ms", json_latency(&result->latency));
     json_object_object_add(object, "errors", errors);
+    json_object_object_add(object, "operations_in_all", json_object_new_uint64(result->done));
     add_double(object, "client_cpu_seconds", result->cpu_seconds);
     puts(json_object_to_json_string_ext(object,
                                         JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE));
