@@ -36,15 +36,18 @@ int state_error(int result) {
     return result > 0 ? -result : -EIO;
 }
 
-/* What is said once the environment has panicked only says so: the message before is the reason. */
+/*
+ * Must not call Berkeley DB: it may hold any of its mutexes here. What is said from a panic on only
+ * says that there was one: the message before it is the reason.
+ */
 static void keep_message(const DB_ENV *environment, const char *prefix, const char *message) {
     struct state *state = environment->app_private;
-    uint32_t flags = 0;
 
     (void)prefix;
-    environment->get_flags((DB_ENV *)(uintptr_t)environment, &flags);
     pthread_mutex_lock(&state->message_lock);
-    if (!(flags & DB_PANIC_ENVIRONMENT) || !state->message[0])
+    if (strstr(message, "PANIC"))
+        state->panicked = true;
+    if (!state->panicked || !state->message[0])
         snprintf(state->message, sizeof state->message, "%s", message);
     pthread_mutex_unlock(&state->message_lock);
 }

@@ -50,7 +50,8 @@ struct state {
     struct buffer value;
 
     pthread_mutex_t message_lock; /* the lanes may fail at the same time */
-    char message[256];            /* Berkeley DB's last message */
+    char message[256];            /* Berkeley DB's last message before a panic */
+    bool panicked;                /* what the messages say */
 
     struct state *next_abandoned;
 };
