@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "base/limits.h"
+#include "store/sync.h"
 
 enum {
     PAGE_SIZE = 8192,
@@ -189,9 +190,9 @@ static int initialise(struct state *state, struct failure *failure) {
     if (r == 0)
         r = state_checkpoint(state, &durable);
     if (r == 0)
-        r = state_sync_directory(state->environment_directory);
+        r = store_sync_directory(state->environment_directory);
     if (r == 0)
-        r = state_sync_directory(state->directory);
+        r = store_sync_directory(state->directory);
     if (r == 0)
         r = state_write_current(state->directory, FIRST_DIRECTORY);
     if (r < 0)
@@ -370,6 +371,7 @@ int state_open(struct state **ret, const struct state_options *options, struct f
     r = make_directory(options->directory, failure);
     if (r != 0)
         return r;
+    store_sync_init();
     state = xcalloc(1, sizeof *state);
     pthread_mutex_init(&state->message_lock, NULL);
     state->directory = xstrdup(options->directory);

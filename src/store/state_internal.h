@@ -92,16 +92,9 @@ int state_cut_tail(struct state *state, struct failure *failure);
 /* Makes durable where the environment's log ends at least. */
 int state_write_flushed(struct state *state, uint32_t log_file, uint32_t log_offset);
 
-/* state_files.c */
+/* state_current.c */
 
 /* Reads `current`: the name of the environment's directory, malloc'd; -ENOENT when there is none.
  */
 int state_read_current(const char *directory, char **ret_name, struct failure *failure);
 int state_write_current(const char *directory, const char *name);
-
-/* Replaces a small file atomically and durably: write, fsync, rename, fsync of the directory. */
-int state_replace_file(const char *directory, const char *name, const char *text);
-/* Reads a file of at most size - 1 bytes as text; -EFBIG when it is longer, -EBADMSG when it holds
- * NUL. */
-int state_read_file(const char *directory, const char *name, char *ret_text, size_t size);
-int state_sync_directory(const char *directory);

@@ -15,6 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "store/sync.h"
+
 #define FLUSHED "flushed"
 
 struct position {
@@ -37,40 +39,35 @@ static char *log_path(const struct state *state, uint32_t file) {
 }
 
 int state_write_flushed(struct state *state, uint32_t log_file, uint32_t log_offset) {
-    char text[64];
+    _cleanup_free_ char *text =
+        xasprintf("log-file=%" PRIu32 "\nlog-offset=%" PRIu32 "\n", log_file, log_offset);
 
-    snprintf(text, sizeof text, "log-file %" PRIu32 "\nlog-offset %" PRIu32 "\n", log_file,
-             log_offset);
-    return state_replace_file(state->environment_directory, FLUSHED, text);
+    return store_replace_file(state->environment_directory, FLUSHED, text);
 }
 
 /* 0/0 when no checkpoint was made yet. */
 static int read_flushed(struct state *state, struct position *ret, struct failure *failure) {
     const char *directory = state->environment_directory;
-    char text[64], expected[64];
-    struct position position = {0};
+    _cleanup_free_ char *text = NULL;
+    uint64_t file = 0, offset = 0;
     int r;
 
-    r = state_read_file(directory, FLUSHED, text, sizeof text);
+    r = store_read_file(directory, FLUSHED, &text);
     if (r == -ENOENT) {
-        *ret = position;
+        *ret = (struct position){0};
         return 0;
     }
-    if (r < 0 && r != -EFBIG && r != -EBADMSG)
+    if (r < 0 && r != -EBADMSG)
         return failure_set(failure, ERROR_INTERNAL, "Can't read %s/" FLUSHED ": %s.", directory,
                            strerror(-r));
-    if (r == 0 && sscanf(text, "log-file %" SCNu32 "\nlog-offset %" SCNu32, &position.file,
-                         &position.offset) == 2) {
-        snprintf(expected, sizeof expected, "log-file %" PRIu32 "\nlog-offset %" PRIu32 "\n",
-                 position.file, position.offset);
-        if (strcmp(text, expected) == 0) {
-            *ret = position;
-            return 0;
-        }
-    }
-    return failure_set(failure, ERROR_INTERNAL,
-                       "%s/" FLUSHED " is damaged: it is not what raftkv wrote. " STATE_REJOIN,
-                       directory);
+    if (r < 0 || store_text_get_number(text, "log-file", &file) < 0 ||
+        store_text_get_number(text, "log-offset", &offset) < 0 || file > UINT32_MAX ||
+        offset > UINT32_MAX)
+        return failure_set(failure, ERROR_INTERNAL,
+                           "%s/" FLUSHED " is damaged: it is not what raftkv wrote. " STATE_REJOIN,
+                           directory);
+    *ret = (struct position){(uint32_t)file, (uint32_t)offset};
+    return 0;
 }
 
 /* Whether there are log files; the highest number of one. */
@@ -135,7 +132,8 @@ static int zero_from(const char *path, off_t offset) {
             return -errno;
         offset += n;
     }
-    return fsync(descriptor) < 0 ? -errno : 0;
+    store_sync(descriptor);
+    return 0;
 }
 
 /* Zeroes what follows the end in its file, and removes the files behind it, whose headers were
@@ -156,7 +154,7 @@ static int cut(struct state *state, struct position end, uint32_t last) {
         if (unlink(behind) < 0 && errno != ENOENT)
             return -errno;
     }
-    return state_sync_directory(state->environment_directory);
+    return store_sync_directory(state->environment_directory);
 }
 
 static int ends_early(struct state *state, struct position end, struct position flushed,

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "store/sync.h"
 
 enum { VALUE_SIZE = 1000 };
 
@@ -141,7 +142,7 @@ static long flushed_offset(const char *directory) {
     long log_file, offset;
 
     assert_non_null(file);
-    assert_int_equal(fscanf(file, "log-file %ld\nlog-offset %ld", &log_file, &offset), 2);
+    assert_int_equal(fscanf(file, "log-file=%ld\nlog-offset=%ld", &log_file, &offset), 2);
     assert_int_equal(log_file, 1);
     fclose(file);
     return offset;
@@ -320,50 +321,44 @@ static void a_damaged_first_page_is_refused(void **fixture) {
 }
 
 static void a_damaged_current_is_refused(void **fixture) {
-    static const char *const texts[] = {
+    static const char *const torn[] = {"", "x", "format=1\n", "format=1\ndirectory=state-1\n",
+                                       "format=1\ndirectory=state-1\nchecksum=00000000\n"};
+    static const char *const whole[] = {
         "",
-        "x",
-        "format",
-        "format 1",
-        "format 1\n",
-        "format 1\ndirectory \n",
-        "format 1\ndirectory state-\n",
-        "format 1\ndirectory state-0\n",
-        "format 1\ndirectory state-01\n",
-        "format 1\ndirectory state-1x\n",
-        "format 1\ndirectory ../state-1\n",
-        "format 1\ndirectory state-1/../state-1\n",
-        "format 1\ndirectory state-1",
-        "format 1\ndirectory state-1\nx",
-        "format 1 directory state-1\n",
-        "format 01\ndirectory state-1\n",
-        "format 1\ndirectory state-99999999999999999999999999999999999\n",
+        "format=\ndirectory=state-1\n",
+        "format=x\ndirectory=state-1\n",
+        "directory=state-1\n",
+        "format=1\n",
+        "format=1\ndirectory=\n",
+        "format=1\ndirectory=state-\n",
+        "format=1\ndirectory=state-0\n",
+        "format=1\ndirectory=state-01\n",
+        "format=1\ndirectory=state-1x\n",
+        "format=1\ndirectory=../state-1\n",
+        "format=1\ndirectory=state-1/../state-1\n",
+        "format=1\ndirectory=state-1111111111111111111111\n",
     };
     _cleanup_free_ char *current = xasprintf("%s/current", (char *)*fixture);
-    _cleanup_free_ char *large = xmalloc(5001);
     struct state *state = open_state(*fixture, 0);
 
     assert_int_equal(model_apply(state, 1, 10), 0);
     state_close(state);
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-        write_text(current, texts[i]);
+    for (size_t i = 0; i < sizeof torn / sizeof torn[0]; i++) {
+        write_text(current, torn[i]);
         assert_refused(*fixture, ERROR_INTERNAL, "current is damaged");
     }
-    memset(large, 'x', 5000);
-    large[5000] = '\0';
-    write_text(current, large);
-    assert_refused(*fixture, ERROR_INTERNAL, "current is damaged");
-    write_text(current, "format 1\ndirectory state-1\n");
-    overwrite(current, 9, "\0", 1);
-    assert_refused(*fixture, ERROR_INTERNAL, "current is damaged");
-    write_text(current, "format 1\ndirectory state-2\n");
+    for (size_t i = 0; i < sizeof whole / sizeof whole[0]; i++) {
+        assert_int_equal(store_replace_file(*fixture, "current", whole[i]), 0);
+        assert_refused(*fixture, ERROR_INTERNAL, "current is damaged");
+    }
+    assert_int_equal(store_replace_file(*fixture, "current", "format=1\ndirectory=state-2\n"), 0);
     assert_refused(*fixture, ERROR_INTERNAL, "state-2");
-    write_text(current, "format 2\nanything\n");
+    assert_int_equal(store_replace_file(*fixture, "current", "format=2\nanything\n"), 0);
     assert_refused(*fixture, ERROR_INVALID_ARGUMENT, "format 2");
     assert_int_equal(unlink(current), 0);
     assert_refused(*fixture, ERROR_INTERNAL, "current is missing");
 
-    write_text(current, "format 1\ndirectory state-1\n");
+    assert_int_equal(store_replace_file(*fixture, "current", "format=1\ndirectory=state-1\n"), 0);
     state = open_state(*fixture, 0);
     assert_int_equal(model_verify(state, 10), 10);
     state_close(state);
@@ -398,15 +393,17 @@ static void an_emptied_directory_is_not_taken_for_a_new_state(void **fixture) {
 }
 
 static void a_damaged_flushed_is_refused(void **fixture) {
-    static const char *const texts[] = {"", "log-file 1\n", "log-file 1\nlog-offset 5",
-                                        "log-file x\nlog-offset 5\n",
-                                        "log-file 1\nlog-offset 5\n5"};
-    _cleanup_free_ char *flushed = xasprintf("%s/state-1/flushed", (char *)*fixture);
+    static const char *const texts[] = {"", "log-file=1\n", "log-file=x\nlog-offset=5\n",
+                                        "log-file=1\nlog-offset=4294967296\n"};
+    _cleanup_free_ char *environment = xasprintf("%s/state-1", (char *)*fixture);
+    _cleanup_free_ char *flushed = xasprintf("%s/flushed", environment);
     struct state *state = open_state(*fixture, 0);
 
     state_close(state);
+    overwrite(flushed, 3, "x", 1);
+    assert_refused(*fixture, ERROR_INTERNAL, "flushed is damaged");
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-        write_text(flushed, texts[i]);
+        assert_int_equal(store_replace_file(environment, "flushed", texts[i]), 0);
         assert_refused(*fixture, ERROR_INTERNAL, "flushed is damaged");
     }
 }
