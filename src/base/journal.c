@@ -22,8 +22,8 @@ int journal_level(void) {
     return current_level;
 }
 
-static void write_message(int priority, const char *const *fields, const char *format,
-                          va_list arguments) {
+__attribute__((format(printf, 3, 0))) static void
+write_message(int priority, const char *const *fields, const char *format, va_list arguments) {
     char message[MESSAGE_MAX];
     size_t count = 0;
 

@@ -183,21 +183,27 @@ void doors_adopt(struct node *node, uint64_t from) {
     node->host->submit(node->host, LANE_LOG, &adoption->job);
 }
 
+/* A joiner said hello before it belonged to the cluster, and its link has not changed since. */
+static bool is_peer(const struct node *node, uint64_t id) {
+    struct configuration peers;
+
+    member_peers(node->member, &peers);
+    return configuration_find(&peers, id);
+}
+
 static int receive_raft(struct node *node, uint64_t from, const Raftkv__V1__PeerMessage *message,
                         const char **ret_reason) {
     uint64_t cluster = doors_cluster_of(node, from);
 
-    if (cluster == 0) {
-        *ret_reason = "the sender belongs to no cluster";
-        /* A joiner answers its leader before it has adopted the cluster. */
-        if (message->body_case != RAFTKV__V1__PEER_MESSAGE__BODY_APPEND_ENTRIES_RESULT)
-            return -EBADMSG;
-    } else if (node->identity.cluster_id == 0) {
-        if (message->body_case != RAFTKV__V1__PEER_MESSAGE__BODY_APPEND_ENTRIES)
+    if (node->identity.cluster_id == 0) {
+        if (cluster == 0 || message->body_case != RAFTKV__V1__PEER_MESSAGE__BODY_APPEND_ENTRIES)
             return 0;
         if (message->append_entries->n_entries > 0)
             doors_adopt(node, from);
-    } else if (cluster != node->identity.cluster_id) {
+    } else if (cluster == 0 && !is_peer(node, from)) {
+        *ret_reason = "the sender belongs to no cluster";
+        return -EBADMSG;
+    } else if (cluster != 0 && cluster != node->identity.cluster_id) {
         *ret_reason = "the sender belongs to another cluster";
         return -EBADMSG;
     }

@@ -317,8 +317,9 @@ static void advance_transfer(struct member *member) {
         return;
     }
     if (member_is_leader(member)) {
-        if (member->raft.current_term != member->change_term)
-            transfer_failed(member); /* it lost its office and won it back */
+        if (member->raft.current_term != member->change_term ||
+            !membership_is_live(member, member->change_target))
+            transfer_failed(member); /* it lost its office and won it back, or the target is gone */
         else
             advance_transfer_as_leader(member);
         return;
