@@ -117,22 +117,13 @@ static bool has_other_leader(const struct guard *guard, const struct raft_messag
            message->server_id != guard->leader_id;
 }
 
-bool guard_settles_change(const struct guard *guard, const struct raft *raft,
-                          const struct raft_message *message, struct raft_event *ret) {
-    const struct raft_append_entries *args = &message->append_entries;
+bool guard_settles_change(const struct raft *raft, struct raft_event *ret) {
     struct raft_configuration copy;
 
-    if (message->type != RAFT_APPEND_ENTRIES || raft->state != RAFT_FOLLOWER ||
-        args->term < raft->current_term || has_other_leader(guard, message) ||
-        !is_second_change(raft, args)) {
+    if (raft->state != RAFT_FOLLOWER || raft->configuration_uncommitted_index == 0 ||
+        raft->configuration_uncommitted_index > raft->commit_index) {
         return false;
     }
-    /* The leader's log is the same up to the previous entry, and committed up to leader_commit. */
-    if (trail_term_of(&raft->trail, args->prev_log_index) != args->prev_log_term ||
-        args->leader_commit < raft->configuration_uncommitted_index) {
-        return false;
-    }
-
     raft_configuration_init(&copy);
     for (unsigned i = 0; i < raft->configuration.n; i++) {
         const struct raft_server *server = &raft->configuration.servers[i];
@@ -146,8 +137,8 @@ bool guard_settles_change(const struct guard *guard, const struct raft *raft,
 }
 
 /*
- * L25: makes libraft ask again for a configuration that comes while an earlier one is not known
- * to be committed. libraft remembers one uncommitted configuration: it would forget the earlier
+ * L25: makes libraft ask again for a configuration that comes while an earlier one is not
+ * settled. libraft remembers one uncommitted configuration: it would forget the earlier
  * one, ignore its RAFT_CONFIGURATION, and fall back behind it when the later one is cut off. What
  * is left is a heartbeat, which still carries the commit index; the leader sends the entry again as
  * soon as its next message does not fit.

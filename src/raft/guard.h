@@ -22,14 +22,13 @@ struct guard {
 };
 
 /*
- * Whether a message brings a second configuration while libraft takes the first one, which this
- * very message shows to be committed, for uncommitted still (hazard L25). Then the member steps
- * RAFT_CONFIGURATION first, with the index and configuration that are filled in (time and capacity
- * are left alone), and goes on with guard_receive(). The same event comes again when the entry is
- * applied, and libraft ignores it.
+ * Whether a follower's raft knows its uncommitted configuration to be committed. libraft settles it
+ * only when told, which otherwise is when the entry is applied, and a second change has to wait
+ * that long (hazard L25). Then the member steps RAFT_CONFIGURATION with the index and configuration
+ * that are filled in (time and capacity are left alone); best before each message. The same event
+ * comes again when the entry is applied, and libraft ignores it.
  */
-bool guard_settles_change(const struct guard *guard, const struct raft *raft,
-                          const struct raft_message *message, struct raft_event *ret);
+bool guard_settles_change(const struct raft *raft, struct raft_event *ret);
 
 /*
  * Looks at a message from codec_decode() (server_id is the sender). May change it: drops entries at

@@ -110,7 +110,7 @@ static void receive(struct driver *d, raft_id from, Raftkv__V1__PeerMessage *pee
     if (codec_decode(peer, from, "peer", &message, &reason) < 0) {
         return;
     }
-    if (chance(50) && guard_settles_change(&d->guard, &d->raft, &message, &event)) {
+    if (chance(50) && guard_settles_change(&d->raft, &event)) {
         assert_int_equal(driver_step(d, &event), 0);
     }
     driver_receive_message(d, &message);
