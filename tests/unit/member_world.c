@@ -360,20 +360,19 @@ void world_settle(void) {
     bool busy = true;
 
     while (busy) {
-        busy = false;
+        busy = world.head < world.tail;
         while (world.head < world.tail) {
             struct world_message message = world.queue[world.head++ % WORLD_QUEUE];
 
             deliver(&message);
-            busy = true;
         }
         for (uint64_t id = 1; id <= WORLD_NODES; id++) {
             struct world_node *node = world_node(id);
 
-            while (complete(node))
-                busy = true;
-            if (node->member)
-                member_flush(node->member);
+            do {
+                if (node->member)
+                    member_flush(node->member);
+            } while (complete(node) && (busy = true));
         }
     }
 }
