@@ -91,7 +91,7 @@ static int open_environment(struct log_store *log, struct failure *failure) {
     int error = db_env_create(&environment, 0);
 
     if (error != 0)
-        return log_library_error(error);
+        return refused(log, "the log can't be opened", log_library_error(error), failure);
     log->environment = environment;
     environment->app_private = log;
     environment->set_errcall(environment, keep_message);
@@ -105,6 +105,9 @@ static int open_environment(struct log_store *log, struct failure *failure) {
                                   DB_CREATE | DB_INIT_LOG | DB_PRIVATE | DB_THREAD, 0600);
     if (error == 0)
         return 0;
+    /* EINVAL and the library's own errors are about what it read. */
+    if (error > 0 && error != EINVAL && error != EIO)
+        return refused(log, "the log can't be opened", log_library_error(error), failure);
     return log_damaged(failure, log->directory, 0, "%s",
                        log->message[0] ? log->message : db_strerror(error));
 }

@@ -236,7 +236,8 @@ int log_scan_all(struct log_store *log, const struct log_files *files, struct lo
         return 0;
     error = log->environment->log_cursor(log->environment, &cursor, 0);
     if (error != 0)
-        return log_library_error(error);
+        return failure_set(failure, ERROR_INTERNAL, "%s: the log can't be read (%s).",
+                           log->directory, db_strerror(error));
     r = scan_with(log, cursor, files->first, scan, failure);
     cursor->close(cursor, 0);
     return r;

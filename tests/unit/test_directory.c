@@ -192,6 +192,9 @@ static void every_damaged_byte_of_the_identity_is_noticed(void **state) {
 }
 
 static void nonsense_with_a_right_checksum_is_refused(void **state) {
+    static const char above_64_bits[] =
+        "format=1\nname=nodeA\nmember=18446744073709551616\ncluster=0\nincarnation=1\n"
+        "bootstrapping=0\n";
     static const char *const texts[] = {
         "",
         "format=1\n",
@@ -199,8 +202,7 @@ static void nonsense_with_a_right_checksum_is_refused(void **state) {
         "format=1\nname=nodeA\nmember=1\ncluster=0\nincarnation=0\nbootstrapping=0\n",
         "format=1\nname=nodeA\nmember=1\ncluster=-1\nincarnation=1\nbootstrapping=0\n",
         "format=1\nname=nodeA\nmember=1\ncluster=0\nincarnation=1\nbootstrapping=2\n",
-        "format=1\nname=nodeA\nmember=18446744073709551616\ncluster=0\nincarnation=1\n"
-        "bootstrapping=0\n",
+        above_64_bits,
     };
     struct test *test = *state;
 

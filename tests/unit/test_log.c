@@ -2,7 +2,9 @@
 #include "test_log_tools.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 static void a_new_log_is_empty(void **state) {
     struct test_log *test = *state;
@@ -223,6 +225,54 @@ static void many_restarts_lose_nothing(void **state) {
     test_expect(test, 1, 60 * 7, 1, 300);
 }
 
+/* Appends and flushes until it is killed, and says how far it came. */
+static void write_until_killed(struct test_log *test, int answers) {
+    uint64_t index;
+
+    if (test_log_try_open(test) != 0)
+        _exit(1);
+    for (index = test->recovery.last_index + 1;; index += 3) {
+        if (test_try_append(test, index, 2, 1, 700) != 0 ||
+            log_store_set_vote(test->log, index, 1) != 0 ||
+            test_try_append(test, index + 2, 1, 1, 700) != 0 || log_store_flush(test->log) != 0)
+            _exit(1);
+        if (write(answers, &index, sizeof index) != sizeof index)
+            _exit(1);
+    }
+}
+
+static void a_killed_process_loses_nothing_that_was_flushed(void **state) {
+    struct test_log *test = *state;
+
+    for (int round = 0; round < 12; round++) {
+        uint64_t index = 0, wanted = (uint64_t)round * 3 + 2;
+        int answers[2], status;
+        pid_t child;
+
+        assert_int_equal(pipe(answers), 0);
+        child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            close(answers[0]);
+            write_until_killed(test, answers[1]);
+        }
+        close(answers[1]);
+        for (uint64_t i = 0; i < wanted; i++)
+            assert_int_equal(read(answers[0], &index, sizeof index), sizeof index);
+        assert_int_equal(kill(child, SIGKILL), 0);
+        assert_int_equal(waitpid(child, &status, 0), child);
+        while (read(answers[0], &index, sizeof index) == sizeof index)
+            continue;
+        close(answers[0]);
+        test->options.incarnation++;
+        test_log_open(test);
+        assert_in_range(test->recovery.last_index, index + 2, index + 5);
+        assert_true(test->recovery.term >= index);
+        test_expect(test, 1, test->recovery.last_index, 1, 700);
+        test_log_close(test);
+    }
+}
+
 static void a_log_below_an_installed_snapshot_begins_anew_behind_it(void **state) {
     struct test_log *test = *state;
 
@@ -279,6 +329,7 @@ int main(void) {
         TEST(entries_of_any_size_fit_around_the_ends_of_files),
         TEST(the_size_of_files_may_change_between_runs),
         TEST(many_restarts_lose_nothing),
+        TEST(a_killed_process_loses_nothing_that_was_flushed),
         TEST(a_log_below_an_installed_snapshot_begins_anew_behind_it),
         TEST(files_are_for_their_owner_only),
     };

@@ -15,11 +15,13 @@
 static long long space = -1;
 static int sync_error;
 
+/* The file that was written to last, and how far. */
+static ino_t file;
+static off_t written;
+
 /* What was written there before, also by a write that failed, costs no space again. The library
  * writes one byte at the end of each new file to set its size. */
 static ssize_t limited_write(int fd, const void *data, size_t size) {
-    static ino_t file;
-    static off_t written;
     off_t at = lseek(fd, 0, SEEK_CUR);
     size_t fits = size;
     struct stat st;
@@ -49,6 +51,7 @@ static ssize_t limited_write(int fd, const void *data, size_t size) {
 
 static int failing_setup(void **state) {
     space = -1;
+    file = 0;
     db_env_set_func_write(limited_write);
     return test_log_setup(state);
 }
@@ -151,6 +154,36 @@ static void mixed_records_are_written_once_each(void **state) {
     }
 }
 
+/*
+ * The library's buffer ends within the header of a large record: the first write of that record has
+ * the records before it too, and the second one fails.
+ */
+static void records_before_one_that_found_no_space_stay_whole(void **state) {
+    enum { BUFFER_SIZE = 16 * 1024, SMALL = 100, LARGE = 40000 };
+    struct test_log *test = *state;
+
+    for (int left = 0; left < 70; left++) {
+        /* The header of the file, both records with their headers, and a restatement. */
+        size_t filler = BUFFER_SIZE - left - 28 - 2 * (12 + 48 + 12 + 13) - 56 - SMALL;
+
+        test_log_open(test);
+        test_append(test, 1, 1, 1, SMALL);
+        test_append(test, 2, 1, 1, filler);
+        space = BUFFER_SIZE + 10;
+        assert_int_equal(test_try_append(test, 3, 1, 1, LARGE), -ENOSPC);
+        space = -1;
+        assert_int_equal(log_store_flush(test->log), 0);
+        test_log_open(test);
+        assert_int_equal(test->recovery.last_index, 3);
+        test_expect(test, 1, 1, 1, SMALL);
+        test_expect(test, 2, 2, 1, filler);
+        test_expect(test, 3, 3, 1, LARGE);
+        assert_int_equal(test_log_teardown(state), 0);
+        assert_int_equal(failing_setup(state), 0);
+        test = *state;
+    }
+}
+
 static void what_was_flushed_before_survives_an_end_on_a_full_disk(void **state) {
     struct test_log *test = *state;
 
@@ -234,6 +267,7 @@ int main(void) {
         TEST(records_about_the_size_of_the_buffer_are_written_once_each),
         TEST(records_above_the_size_of_the_buffer_are_written_once_each),
         TEST(mixed_records_are_written_once_each),
+        TEST(records_before_one_that_found_no_space_stay_whole),
         TEST(what_was_flushed_before_survives_an_end_on_a_full_disk),
         TEST(entries_cut_off_while_the_disk_is_full_stay_cut_off),
         TEST(a_failed_sync_ends_the_process),
