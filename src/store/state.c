@@ -24,9 +24,6 @@ enum {
 
 #define FIRST_DIRECTORY "state-1"
 
-/* Environments given up by state_abandon(): Berkeley DB can't free them without writing. */
-static struct state *_Atomic abandoned;
-
 int state_error(int result) {
     if (result == 0)
         return 0;
@@ -302,24 +299,15 @@ static void free_state(struct state *state) {
     free(state);
 }
 
-/* Berkeley DB gives back the files, but not the memory, of an environment that has panicked; it
- * stays reachable. */
-static void keep_abandoned(struct state *state) {
-    state->next_abandoned = atomic_load(&abandoned);
-    while (!atomic_compare_exchange_weak(&abandoned, &state->next_abandoned, state))
-        continue;
-}
-
+/* Berkeley DB closes the files of an environment that has panicked, but keeps its memory. */
 struct state *state_abandon(struct state *state) {
     if (!state)
         return NULL;
-    if (!state->environment) {
-        free_state(state);
-        return NULL;
+    if (state->environment) {
+        state->environment->set_flags(state->environment, DB_PANIC_ENVIRONMENT, 1);
+        state->environment->close(state->environment, 0);
     }
-    state->environment->set_flags(state->environment, DB_PANIC_ENVIRONMENT, 1);
-    state->environment->close(state->environment, 0);
-    keep_abandoned(state);
+    free_state(state);
     return NULL;
 }
 
@@ -344,10 +332,8 @@ static void close_environment(struct state *state) {
         state_abandon(state);
         return;
     }
-    if (state->environment->close(state->environment, 0) == DB_RUNRECOVERY)
-        keep_abandoned(state);
-    else
-        free_state(state);
+    state->environment->close(state->environment, 0);
+    free_state(state);
 }
 
 struct state *state_close(struct state *state) {

@@ -39,7 +39,8 @@ struct state_options {
 int state_open(struct state **ret, const struct state_options *options, struct failure *failure);
 /* With a last checkpoint. Takes NULL; returns NULL. */
 struct state *state_close(struct state *state);
-/* After a failed disk: forgets everything in memory without writing. */
+/* After a failed disk: forgets everything without writing. Berkeley DB can't free its memory then:
+ * for a process that ends. */
 struct state *state_abandon(struct state *state);
 
 /* The index and term of the last applied entry; 0, 0 in an empty state. */

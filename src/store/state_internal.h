@@ -52,8 +52,6 @@ struct state {
     pthread_mutex_t message_lock; /* the lanes may fail at the same time */
     char message[256];            /* Berkeley DB's last message before a panic */
     bool panicked;                /* what the messages say */
-
-    struct state *next_abandoned;
 };
 
 /* The negative errno for what Berkeley DB returned; DB_NOTFOUND becomes ERROR_NOT_FOUND. */

@@ -16,6 +16,12 @@
 
 enum { VALUE_SIZE = 1000 };
 
+/* LeakSanitizer asks for this: Berkeley DB keeps the memory of an environment that has panicked. */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void) {
+    return "leak:libdb-5.3";
+}
+
 static int setup(void **fixture) {
     *fixture = make_directory();
     return 0;
@@ -166,7 +172,7 @@ static void tear(const char *path, unsigned how, long offset, long size) {
 }
 
 static void a_torn_tail_takes_whole_batches(void **fixture) {
-    enum { PLACES = 6, WAYS = 4 };
+    enum { PLACES = 4, WAYS = 4 };
     _cleanup_free_ char *origin = xasprintf("%s/origin", (char *)*fixture);
     _cleanup_free_ char *copied_log = NULL;
     uint64_t index, whole, shortest = UINT64_MAX;
@@ -194,7 +200,7 @@ static void a_torn_tail_takes_whole_batches(void **fixture) {
         shortest = index < shortest ? index : shortest;
         state_close(state);
         /* New records of the same sizes, again cut short: nothing stale comes back behind them. */
-        for (unsigned n = 1; n < 4; n++) {
+        for (unsigned n = 1; n < 3; n++) {
             apply_and_die(copy, 0, n);
             apply_and_die(copy, n, 40 * n);
             state = open_state(copy, 0);
