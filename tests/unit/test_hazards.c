@@ -264,6 +264,27 @@ static void L25_a_change_that_is_committed_is_settled_before_it_is_applied(void 
     (void)state;
 }
 
+static void L25_a_leader_settles_its_change_when_it_is_applied(void **state) {
+    struct configuration four;
+    struct server server = driver_server(4, MEMBER_STANDBY);
+    struct driver d;
+    struct raft_event event;
+
+    driver_configuration(&four, 3);
+    configuration_add(&four, &server);
+    driver_start_usual(&d);
+    driver_elect(&d);
+    assert_int_equal(driver_submit(&d, &four), 0);
+    driver_assert_leads(&d);
+    assert_true(d.raft.commit_index > d.raft.configuration_uncommitted_index);
+    assert_false(guard_settles_change(&d.raft, &event));
+    driver_confirm(&d);
+    assert_int_equal(d.raft.configuration_uncommitted_index, 0);
+    driver_assert_leads(&d);
+    driver_stop(&d);
+    (void)state;
+}
+
 static void L25_a_change_that_is_there_already_is_no_second_one(void **state) {
     struct configuration four;
     struct server server = driver_server(4, MEMBER_STANDBY);
@@ -382,6 +403,7 @@ int main(void) {
         cmocka_unit_test(L24_a_late_append_does_not_move_the_commit_index_back),
         cmocka_unit_test(L25_a_second_change_waits_until_the_first_is_applied),
         cmocka_unit_test(L25_a_change_that_is_committed_is_settled_before_it_is_applied),
+        cmocka_unit_test(L25_a_leader_settles_its_change_when_it_is_applied),
         cmocka_unit_test(L25_a_change_that_is_there_already_is_no_second_one),
         cmocka_unit_test(L26_a_leader_that_contradicts_what_is_committed_stops_nobody),
         cmocka_unit_test(L26_a_leader_of_an_earlier_term_learns_the_present_one),
