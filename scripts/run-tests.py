@@ -9,7 +9,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BUILD_ROOT = Path(os.environ.get("RAFTKV_BUILD_ROOT", REPOSITORY))
-DEFAULT = ["unit", "sim", "cluster", "sanitize", "clang"]
+DEFAULT = ["unit", "sim", "cluster", "asserts", "sanitize", "clang"]
 
 BUILDS = {
     "build-test": ["--buildtype=debugoptimized"],
@@ -19,6 +19,7 @@ BUILDS = {
         "-Db_sanitize=address,undefined",
         "-Db_lundef=false",
     ],
+    "build-asserts": ["--buildtype=debugoptimized"],
     "build-clang": ["--buildtype=debugoptimized"],
 }
 
@@ -47,6 +48,11 @@ def build(name):
     environment = dict(os.environ)
     if name == "build-clang":
         environment["CC"] = "clang"
+    if name == "build-asserts":
+        libraft = BUILD_ROOT / "libraft-asserts"
+        if not (libraft / "lib").exists():
+            subprocess.run(["scripts/libraft-asserts", str(libraft)], cwd=REPOSITORY, check=True)
+        environment["PKG_CONFIG_PATH"] = str(libraft / "lib" / "pkgconfig")
     if not (directory / "build.ninja").exists():
         subprocess.run(
             ["meson", "setup", str(directory), str(REPOSITORY), *BUILDS[name]],
@@ -89,6 +95,10 @@ def run_suite(counts, suite, arguments):
         run_meson(counts, build("build-test"), suite)
     elif suite == "cluster":
         run_pytest(counts, build("build-test"), arguments)
+    elif suite == "asserts":
+        directory = build("build-asserts")
+        run_meson(counts, directory, "unit")
+        run_meson(counts, directory, "sim")
     elif suite == "sanitize":
         directory = build("build-sanitize")
         run_meson(counts, directory, "unit")

@@ -17,8 +17,7 @@ enum guard_verdict {
 struct guard {
     raft_term leader_term; /* the term in which leader_id was seen to lead */
     raft_id leader_id;
-    raft_index snapshot_index; /* of the own snapshot mark; 0: none */
-    bool installing;           /* a snapshot is being installed */
+    bool installing; /* a snapshot is being installed */
 };
 
 /*

@@ -156,6 +156,14 @@ static void step_message(struct member *member, struct raft_message *message) {
     raft_free(entries);
 }
 
+/* Hazard L25: a second CHANGE must not come before libraft knows that the first is committed. */
+static void settle_change(struct member *member) {
+    struct raft_event event = {.time = member_now(member), .capacity = UINT16_MAX};
+
+    if (guard_settles_change(&member->raft, &event))
+        member_step(member, &event);
+}
+
 int member_receive(struct member *member, uint64_t from, const Raftkv__V1__PeerMessage *peer,
                    const char **ret_reason) {
     struct raft_message message;
@@ -177,6 +185,7 @@ int member_receive(struct member *member, uint64_t from, const Raftkv__V1__PeerM
     result = codec_decode(peer, from, "peer", &message, ret_reason);
     if (result < 0)
         return result;
+    settle_change(member);
     verdict = guard_receive(&member->guard, &member->raft, &message, ret_reason);
     if (verdict != GUARD_PASS) {
         journal(LOG_DEBUG, "A message of member %016llx was dropped: %s.", (unsigned long long)from,

@@ -89,7 +89,6 @@ static int take_state(struct member *member, const struct member_options *option
     member->start_last_index = member->entries.last_index;
     member->durable_index = member->entries.last_index;
     member->readable = member->applied_index >= member->start_last_index;
-    member->guard.snapshot_index = options->mark_index;
     if (options->configuration_index > 0) {
         result = decode(options->configuration, options->configuration_size, &member->committed);
         if (result < 0)

@@ -100,7 +100,7 @@ void driver_start(struct driver *d, const struct driver_log *log) {
     struct raft_snapshot_metadata snapshot = {0};
     struct raft_entry *entries = calloc(log->count + 1, sizeof(*entries));
 
-    *d = (struct driver){.now = 1000, .guard.snapshot_index = log->snapshot_index};
+    *d = (struct driver){.now = 1000};
     assert_int_equal(raft_init(&d->raft, NULL, NULL, SELF, "n1"), 0);
     d->raft.tracer = NULL;
     raft_seed(&d->raft, 1);
