@@ -1,8 +1,9 @@
 /*
  * The end of the environment's own log. Berkeley DB takes the first record that does not check out
- * for the end and appends there; what lies behind stays, and comes back as soon as the new records
- * happen to end where an old one begins. So what lies behind is zeroed first, and the file
- * `flushed` says where the log ends at least, which tells damage from a tear.
+ * for the end and appends there; what lies behind must not come back when the new records happen to
+ * end where an old one begins. Recovery zeroes it, but syncs that together with what it appends, so
+ * that a crash may keep the one and lose the other. Hence it is zeroed and synced before recovery;
+ * and the file `flushed` says where the log ends at least, which tells damage from a tear.
  */
 #include "store/state_internal.h"
 
