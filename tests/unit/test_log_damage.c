@@ -313,6 +313,58 @@ static void a_flipped_byte_in_the_last_flush_is_cut_and_reported(void **state) {
     }
 }
 
+/* The floor, raised at the stop, knows that the last flush was whole. */
+static void a_flipped_byte_in_the_last_flush_after_a_stop_is_refused(void **state) {
+    struct test_log *test = *state;
+    struct layout layout;
+
+    fill(test);
+    test_log_close(test);
+    layout = layout_of(test, LAST_FILE);
+    flip(test, LAST_FILE, layout.offsets[layout.count - 1] + CONTENT_OFFSET);
+    expect_refused(test, LAST_FILE, "the log had come to record");
+}
+
+static void no_damage_anywhere_loses_anything_silently(void **state) {
+    struct test_log *test = *state;
+    _cleanup_free_ char *floor = NULL;
+    unsigned refused = 0, cut = 0;
+
+    fill_and_crash(test);
+    assert_int_equal(store_read_file(test->directory, "floor", &floor), 0);
+    srandom(7);
+    for (int i = 0; i < 1500; i++) {
+        int file = 1 + (int)(random() % LAST_FILE);
+        uint32_t offset = (uint32_t)(random() % (FILE_SIZE - 400));
+        uint32_t size = 1 + (uint32_t)(random() % 300);
+        _cleanup_free_ uint8_t *whole = read_whole(test, file);
+        int kind = (int)(random() % 3), r;
+
+        if (kind == 0)
+            flip(test, file, offset);
+        else if (kind == 1)
+            zero(test, file, offset, offset + size);
+        else
+            with_file(test, file, whole + random() % (FILE_SIZE - 400), size, offset, true);
+        r = test_log_try_open(test);
+        assert_true(r == 0 || r == ERROR_INTERNAL);
+        refused += r != 0;
+        if (r == 0) {
+            uint64_t last = test->recovery.last_index;
+
+            assert_in_range(last, FLUSHED, FLUSHED + TAIL);
+            cut += test->recovery.cut_message[0] != '\0';
+            assert_true(last == FLUSHED + TAIL || test->recovery.cut_message[0]);
+            test_expect(test, 1, last, 1, ENTRY_SIZE);
+        }
+        test_log_close(test);
+        with_file(test, file, whole, FILE_SIZE, 0, true);
+        assert_int_equal(store_replace_file(test->directory, "floor", floor), 0);
+    }
+    assert_true(refused > 500);
+    assert_true(cut > 50);
+}
+
 static void a_torn_tail_is_cut_wherever_it_is_torn(void **state) {
     struct test_log *test = *state;
     _cleanup_free_ uint8_t *whole = NULL;
@@ -661,6 +713,8 @@ int main(void) {
         TEST(a_flipped_byte_in_the_header_of_a_file_is_refused),
         TEST(a_flipped_byte_before_the_last_flush_is_refused),
         TEST(a_flipped_byte_in_the_last_flush_is_cut_and_reported),
+        TEST(a_flipped_byte_in_the_last_flush_after_a_stop_is_refused),
+        TEST(no_damage_anywhere_loses_anything_silently),
         TEST(a_torn_tail_is_cut_wherever_it_is_torn),
         TEST(a_last_flush_of_which_nothing_was_written_leaves_no_trace),
         TEST(a_hole_in_the_last_flush_is_cut_and_reported),
