@@ -105,6 +105,27 @@ void forward_recall_reads(struct service *service, uint64_t leader) {
     service->forwards.target = leader;
 }
 
+void forward_give_up_writes(struct service *service) {
+    struct list writes, *element;
+
+    list_init(&writes);
+    list_move(&writes, &service->forwards.writes);
+    while ((element = list_pop(&writes))) {
+        struct call *call = container_of(element, struct call, link);
+        uint64_t member = find(&service->forwards, call->forward_id)->member;
+        struct failure failure;
+
+        list_append(&service->forwards.writes, &call->link);
+        if (service->host->linked(service->host, member))
+            continue;
+        take_back(call);
+        failure_set(&failure, ERROR_UNAVAILABLE,
+                    "The link to the leader broke before it answered.");
+        failure.outcome_unknown = true;
+        call_fail(call, &failure);
+    }
+}
+
 void forward_call(struct call *call, uint64_t leader) {
     struct service *service = call->service;
     uint64_t now = service->host->now(service->host);
@@ -119,10 +140,9 @@ void forward_call(struct call *call, uint64_t leader) {
     forward_recall_reads(service, leader);
     call->stage = CALL_FORWARDED;
     call->forward_id = forward_send(call, call->request, left, leader, 0);
-    if (!call->kind->writes) {
-        list_append(&service->forwards.reads, &call->link);
-        route_arm_retry(service);
-    }
+    list_append(call->kind->writes ? &service->forwards.writes : &service->forwards.reads,
+                &call->link);
+    route_arm_retry(service);
 }
 
 /* Whether this can be the answer to the call: an error, or the body that it asked for. */

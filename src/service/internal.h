@@ -90,7 +90,8 @@ struct forwards {
     uint64_t sequence; /* the high bits of the next id; begins at random, so that answers to a
                           former run of this node find nothing */
     uint64_t target;   /* member that all of `reads` were sent to */
-    struct list reads; /* calls that may be sent again */
+    struct list reads;  /* calls that may be sent again */
+    struct list writes; /* calls that may not */
 };
 
 struct read_index_round;
@@ -181,6 +182,8 @@ void forward_forget(struct service *service, uint64_t id);
 /* Takes back the reads that were sent to a member that is not the leader or out of reach; they wait
  * for a leader then. */
 void forward_recall_reads(struct service *service, uint64_t leader);
+/* Ends the writes whose answer can't come any more, because the link to the leader has broken. */
+void forward_give_up_writes(struct service *service);
 
 /* ---- execute_*.c: what the serving leader does, or any member where no leader is needed ---- */
 

@@ -89,11 +89,12 @@ void route_waiting(struct service *service) {
     enum where where = where_now(service, &view);
 
     forward_recall_reads(service, where == THERE ? view.leader : 0);
+    forward_give_up_writes(service);
     if (where != HERE_SOON)
         go_all(&service->waiting_forwarded, where, view.leader);
     if (where == HERE || where == THERE)
         go_all(&service->waiting, where, view.leader);
     if (!list_empty(&service->waiting) || !list_empty(&service->waiting_forwarded) ||
-        !list_empty(&service->forwards.reads))
+        !list_empty(&service->forwards.reads) || !list_empty(&service->forwards.writes))
         route_arm_retry(service);
 }

@@ -23,6 +23,7 @@ struct service *service_new(const struct service_options *options) {
     list_init(&service->waiting);
     list_init(&service->waiting_forwarded);
     list_init(&service->forwards.reads);
+    list_init(&service->forwards.writes);
     list_init(&service->read_index_gathering);
     list_init(&service->reads_ready);
     member_get_view(service->member, &service->seen);

@@ -288,11 +288,9 @@ static void a_write_is_never_sent_twice(void **state) {
     for (size_t i = 0; i < 4; i++)
         ask(&callers[i], requests[i]);
     assert_int_equal(world.sent_count, 4);
-    world.unlinked[NODE_B] = true;
-    pass(50);
     follow(NODE_C);
     become_leader();
-    pass(19949);
+    pass(19999);
     assert_int_equal(world.sent_count, 4);
     assert_int_equal(world.proposed_count + world.changes, 0);
     pass(1);
@@ -300,6 +298,20 @@ static void a_write_is_never_sent_twice(void **state) {
         assert_true(assert_error(&callers[i], ERROR_TIMEOUT)->outcome_unknown);
         caller_clear(&callers[i]);
     }
+}
+
+static void a_write_ends_unknown_when_the_link_breaks(void **state) {
+    struct caller caller = {0};
+
+    (void)state;
+    follow(NODE_B);
+    ask(&caller, put_request("key", "value"));
+    pass(1000);
+    world.unlinked[NODE_B] = true;
+    pass(50);
+    assert_true(assert_error(&caller, ERROR_UNAVAILABLE)->outcome_unknown);
+    assert_int_equal(world.sent_count, 1);
+    caller_clear(&caller);
 }
 
 static void an_old_leader_may_still_answer_a_write(void **state) {
@@ -413,6 +425,7 @@ int main(void) {
         TEST(a_read_is_carried_out_here_when_this_node_becomes_leader),
         TEST(a_read_is_sent_again_when_the_link_breaks),
         TEST(a_write_is_never_sent_twice),
+        TEST(a_write_ends_unknown_when_the_link_breaks),
         TEST(an_old_leader_may_still_answer_a_write),
         TEST(answers_from_the_wrong_member_or_to_no_question_are_ignored),
         TEST(an_answer_of_another_kind_is_not_believed),
