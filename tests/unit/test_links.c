@@ -174,7 +174,6 @@ static void dialling_back_is_limited(void **state) {
     struct wire wires[LINKS_LEARNED_MAX + 4];
     struct plain_peer plain;
     char address[64];
-    size_t linked = 0;
 
     node_start(world, 0, 0);
     plain_peer_open(&plain, world);
@@ -187,22 +186,10 @@ static void dialling_back_is_limited(void **state) {
         hello.identity.peer_address = address;
         wire_greet(&wires[i], &world->nodes[0], &hello);
     }
-    for (size_t i = 0; i < LINKS_LEARNED_MAX; i++) {
-        ProtobufCMessage *message;
-        struct wire back;
-
-        plain_peer_accept(&plain, &back);
-        message = wire_receive(&back, &raftkv__v1__link_frame__descriptor);
-        wire_send_welcome(&back, ((Raftkv__V1__LinkFrame *)message)->hello->to_member_id);
-        protobuf_c_message_free_unpacked(message, NULL);
-        node_await_link(&world->nodes[0], 100 + i);
-        wire_close(&back);
-    }
-    for (size_t i = 0; i < LINKS_LEARNED_MAX + 4; i++) {
-        linked += links_linked(world->nodes[0].links, 100 + i);
+    run_turns(&world->loop, 50);
+    assert_int_equal(plain_peer_refuse_all(&plain), LINKS_LEARNED_MAX);
+    for (size_t i = 0; i < LINKS_LEARNED_MAX + 4; i++)
         wire_close(&wires[i]);
-    }
-    assert_true(linked <= LINKS_LEARNED_MAX);
     plain_peer_close(&plain);
 }
 
@@ -262,6 +249,31 @@ static void attempts_come_further_and_further_apart(void **state) {
     /* At least half of 50, 100, 200 and 400 ms. */
     assert_true(uv_hrtime() - begin > 370 * 1000000u);
     plain_peer_close(&plain);
+}
+
+static void a_member_that_was_not_reachable_is_dialled_when_it_comes_by_itself(void **state) {
+    struct world *world = *state;
+    struct plain_peer plain;
+    struct peer peer = {.member_id = 2};
+    uint64_t begin;
+
+    node_start(world, 0, 0);
+    plain_peer_open(&plain, world);
+    snprintf(peer.address, sizeof peer.address, "127.0.0.1:%u", plain.port);
+    links_set_peers(world->nodes[0].links, &peer, 1);
+    for (int i = 0; i < 7; i++) {
+        struct wire wire;
+
+        plain_peer_accept(&plain, &wire);
+        wire_close(&wire);
+    }
+    /* The next attempt is due in one to two seconds. */
+    plain_peer_close(&plain);
+    node_start(world, 1, plain.port);
+    begin = uv_hrtime();
+    node_dial(&world->nodes[1], &world->nodes[0]);
+    node_await_link(&world->nodes[0], 2);
+    assert_true(uv_hrtime() - begin < 800 * 1000000u);
 }
 
 static void a_refusal_is_said_once_to_the_journal_and_not_at_each_attempt(void **state) {
@@ -501,6 +513,7 @@ int main(void) {
         TEST(a_member_that_moved_is_dialled_at_its_new_address),
         TEST(a_member_that_was_restarted_is_linked_again),
         TEST(attempts_come_further_and_further_apart),
+        TEST(a_member_that_was_not_reachable_is_dialled_when_it_comes_by_itself),
         TEST(a_refusal_is_said_once_to_the_journal_and_not_at_each_attempt),
         TEST(a_member_that_is_refused_is_not_linked),
         TEST(a_welcome_that_is_not_wanted_is_no_link),

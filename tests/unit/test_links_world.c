@@ -208,7 +208,7 @@ void plain_peer_open(struct plain_peer *plain, struct world *world) {
     plain->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     assert_true(plain->fd >= 0);
     assert_int_equal(bind(plain->fd, (struct sockaddr *)&address, sizeof address), 0);
-    assert_int_equal(listen(plain->fd, 16), 0);
+    assert_int_equal(listen(plain->fd, 64), 0);
     assert_int_equal(getsockname(plain->fd, (struct sockaddr *)&address, &size), 0);
     plain->port = ntohs(address.sin_port);
 }
@@ -230,6 +230,17 @@ void plain_peer_accept(struct plain_peer *plain, struct wire *wire) {
 
     run_until(&plain->world->loop, has_accepted, &accepting);
     *wire = (struct wire){.loop = &plain->world->loop, .fd = accepting.fd};
+}
+
+size_t plain_peer_refuse_all(struct plain_peer *plain) {
+    size_t count = 0;
+    int fd;
+
+    while ((fd = accept4(plain->fd, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+        close(fd);
+        count++;
+    }
+    return count;
 }
 
 void plain_peer_close(struct plain_peer *plain) {

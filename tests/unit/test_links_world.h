@@ -72,6 +72,8 @@ struct plain_peer {
 void plain_peer_open(struct plain_peer *plain, struct world *world);
 /* The next connection to it. */
 void plain_peer_accept(struct plain_peer *plain, struct wire *wire);
+/* Closes the connections that wait, and says how many they were. */
+size_t plain_peer_refuse_all(struct plain_peer *plain);
 void plain_peer_close(struct plain_peer *plain);
 
 /* What a dialler says first, as member 9 unless changed. */
