@@ -1,0 +1,343 @@
+"""Real nodes on loopback: started, stopped, killed and paused by their process ids."""
+
+import ctypes
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+
+from client import Client, Refused
+from protocol import raftkv
+from waiting import BUILD, LIMIT, wait_until
+
+RAFTKVD = BUILD / "src/daemon/raftkvd"
+RAFTKVCTL = BUILD / "src/client/raftkvctl"
+RAFTKV_BENCH = BUILD / "bench/raftkv-bench"
+
+# What a sanitizer, a failed check() and glibc say before they end a process.
+COMPLAINTS = ("Sanitizer", "runtime error:", "Broken invariant", "corrupted", "double free")
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def environment(**additions):
+    """That of the programs under test: without what would lead them to the machine's own services."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAFTKV", "DBUS_", "NOTIFY"))}
+    kept["ASAN_OPTIONS"] = "exitcode=99:detect_leaks=1"
+    kept["UBSAN_OPTIONS"] = "print_stacktrace=1:halt_on_error=1"
+    kept["LC_ALL"] = "C.UTF-8"
+    return {**kept, **additions}
+
+
+def die_with_the_tests():
+    PR_SET_PDEATHSIG = 1
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def assert_no_complaint(text):
+    for complaint in COMPLAINTS:
+        assert complaint not in text, text
+
+
+def run(*command, timeout=LIMIT, **options):
+    """Runs a program under test to its end. Fails when a sanitizer has something to say of it."""
+    variables = environment(**options.pop("variables", {}))
+    options.setdefault("text", True)
+    result = subprocess.run(
+        [str(word) for word in command],
+        capture_output=True,
+        timeout=timeout,
+        env=variables,
+        **options,
+    )
+    errors = result.stderr if options["text"] else result.stderr.decode(errors="replace")
+    assert_no_complaint(errors)
+    return result
+
+
+def free_port():
+    """A port that nobody listens on, outside of the range from which the kernel takes the ports of
+    outgoing connections, so that it stays free until a node takes it."""
+    while True:
+        port = random.SystemRandom().randrange(10000, 32768)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+
+
+def make_directory():
+    """On a disk, where a flush is a flush: /tmp may be in memory."""
+    parent = os.environ.get("TMPDIR", "/var/tmp")
+    directory = Path(tempfile.mkdtemp(prefix="raftkv-cluster.", dir=parent))
+    directory.chmod(0o755)
+    return directory
+
+
+class Node:
+    def __init__(self, directory, name, bus=None, bootstrap=False, settings=(), data=None):
+        self.name = name
+        self.bus = bus
+        self.client_port = free_port()
+        self.peer_port = free_port()
+        self.data = data or directory / name
+        self.configuration = directory / f"{name}.conf"
+        self.journal = directory / f"{name}.journal"
+        self.bootstrap = bootstrap
+        self.settings = settings
+        self.process = None
+        self.journal.touch()
+        self.write_configuration()
+
+    @property
+    def client_address(self):
+        return f"127.0.0.1:{self.client_port}"
+
+    @property
+    def peer_address(self):
+        return f"127.0.0.1:{self.peer_port}"
+
+    def write_configuration(self):
+        lines = [
+            "[Node]",
+            f"ListenClients={self.client_address}",
+            f"ListenPeers={self.peer_address}",
+            f"DataDirectory={self.data}",
+            f"Bootstrap={'yes' if self.bootstrap else 'no'}",
+            *self.settings,
+        ]
+        self.configuration.write_text("\n".join(lines) + "\n")
+
+    def said(self):
+        return self.journal.read_text(errors="replace")
+
+    def command(self):
+        bus = self.bus.address if self.bus else "none"
+        return [RAFTKVD, f"--config={self.configuration}", f"--bus={bus}", self.name]
+
+    # Beginning and end. Only the main thread may start nodes: they end with the thread that did.
+
+    def launch(self, wrapper=(), **variables):
+        assert not self.is_running()
+        with self.journal.open("ab") as journal:
+            self.process = subprocess.Popen(
+                [str(word) for word in [*wrapper, *self.command()]],
+                stdin=subprocess.DEVNULL,
+                stdout=journal,
+                stderr=journal,
+                env=environment(**variables),
+                preexec_fn=die_with_the_tests,
+            )
+
+    def start(self, **variables):
+        self.launch(**variables)
+        self.wait_until_it_answers()
+
+    def fails_to_start(self, wrapper=()):
+        """Starts the node, which has to give up by itself. Returns its exit status and words."""
+        before = len(self.said())
+        self.launch(wrapper)
+        status = self.wait_for_exit()
+        said = self.said()[before:]
+        assert_no_complaint(said)
+        return status, said
+
+    def is_running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def wait_until_it_answers(self):
+        def answers():
+            assert self.is_running(), f"{self.name} ended: {self.said()[-2000:]}"
+            with self.client(limit=5) as client:
+                return client.status()
+
+        return wait_until(f"{self.name} answers", answers)
+
+    def wait_for_exit(self):
+        try:
+            return self.process.wait(LIMIT)
+        finally:
+            if self.process.poll() is None:
+                self.kill()
+
+    def send_signal(self, number):
+        self.process.send_signal(number)
+
+    def stop(self, number=signal.SIGTERM):
+        self.send_signal(number)
+        status = self.wait_for_exit()
+        assert_no_complaint(self.said())
+        assert status == 0, f"{self.name} ended with status {status}: {self.said()[-2000:]}"
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait(LIMIT)
+
+    def pause(self):
+        self.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.send_signal(signal.SIGCONT)
+
+    def wipe(self):
+        shutil.rmtree(self.data)
+
+    # Asking it
+
+    def client(self, limit=LIMIT):
+        return Client(self.client_port, limit)
+
+    def status(self):
+        with self.client() as client:
+            return getattr(client.status(), "self")
+
+    def contents(self, prefix=b""):
+        """What this node's own state holds: key -> (value, modify revision)."""
+        with self.client() as client:
+            items = client.list_all(prefix, stale=True)
+        return {item.key: (item.value, item.modify_revision) for item in items}
+
+    def memory(self):
+        """Resident memory in bytes."""
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024
+        raise AssertionError("the process has no memory")
+
+
+class Cluster:
+    """Nodes nodeA, nodeB ...; the first one begins the cluster, the others are added to it."""
+
+    def __init__(self, bus=None, settings=()):
+        self.directory = make_directory()
+        self.bus = bus
+        self.settings = settings
+        self.nodes = []
+        self.outsiders = []  # nodes that were made but not added
+
+    def node(self, name):
+        return next(n for n in self.nodes + self.outsiders if n.name == name)
+
+    def make_node(self, name=None, **options):
+        """A node that is not started and not a member."""
+        name = name or "node" + chr(ord("A") + len(self.nodes) + len(self.outsiders))
+        node = Node(self.directory, name, self.bus, settings=self.settings, **options)
+        self.outsiders.append(node)
+        return node
+
+    def start(self, size=3):
+        first = self.make_node(bootstrap=True)
+        first.start()
+        self.outsiders.remove(first)
+        self.nodes.append(first)
+        self.leader()
+        for _ in range(size - 1):
+            node = self.make_node()
+            node.start()
+            self.add(node)
+        self.wait_until_all_are_equal()
+        return self
+
+    def add(self, node):
+        self.change("add_voter", name=node.name, peer_address=node.peer_address)
+        if node in self.outsiders:
+            self.outsiders.remove(node)
+            self.nodes.append(node)
+
+    def change(self, kind, through=None, **fields):
+        """A change of the membership, asked for again while another one is still under way."""
+        result = []
+
+        def done():
+            with (through or self.running()[0]).client() as client:
+                try:
+                    result.append(client.call(kind, timeout_ms=LIMIT * 1000, **fields))
+                except Refused as error:
+                    if error.code not in ("BUSY", "NO_LEADER", "NOT_LEADER"):
+                        raise AssertionError(f"{kind} {fields}: {error}") from error
+                    raise
+            return True
+
+        wait_until(f"{kind} {fields} is done", done)
+        return result[0]
+
+    def running(self):
+        return [node for node in self.nodes if node.is_running()]
+
+    def leader(self):
+        """Waits until all running members name the same leader, and it says so itself."""
+
+        def agreed():
+            statuses = [node.status() for node in self.running()]
+            names = {status.leader for status in statuses}
+            leaders = [s.name for s in statuses if s.state == raftkv.STATE_LEADER]
+            return len(names) == 1 and len(leaders) == 1 and names == set(leaders) and leaders[0]
+
+        return self.node(wait_until("the nodes agree on a leader", agreed))
+
+    def followers(self):
+        leader = self.leader()
+        return [node for node in self.running() if node is not leader]
+
+    def members(self, through=None):
+        with (through or self.running()[0]).client() as client:
+            return client.members()
+
+    def member_roles(self):
+        names = raftkv.Role.Name
+        return {m.name: names(m.role).removeprefix("ROLE_").lower() for m in self.members().members}
+
+    def wait_until_all_are_equal(self):
+        """Waits until all running nodes have applied everything that is committed."""
+
+        def equal():
+            statuses = [node.status() for node in self.running()]
+            highest = max(s.commit_index for s in statuses)
+            return highest > 0 and all(s.applied_index == highest for s in statuses)
+
+        wait_until("all nodes have applied the same", equal)
+
+    def assert_serves(self):
+        """A write through each running node, read through the others."""
+        self.leader()
+        for writer in self.running():
+            key = b"serves-" + writer.name.encode()
+            value = os.urandom(8)
+            with writer.client() as client:
+                client.put(key, value)
+            for reader in self.running():
+                with reader.client() as client:
+                    assert client.get(key) == value
+
+    def kill_all_at_once(self):
+        nodes = self.running()
+        for node in nodes:
+            node.process.kill()
+        for node in nodes:
+            node.process.wait(LIMIT)
+
+    def start_all(self):
+        for node in self.nodes:
+            node.launch()
+        for node in self.nodes:
+            node.wait_until_it_answers()
+
+    def close(self):
+        """Stops all nodes, which has to go well, and removes their files."""
+        nodes = [n for n in self.nodes + self.outsiders if n.process is not None]
+        try:
+            for node in [n for n in nodes if n.is_running()]:
+                node.resume()
+                node.stop()
+            for node in nodes:
+                assert_no_complaint(node.said())
+        finally:
+            for node in [n for n in nodes if n.is_running()]:
+                node.kill()
+            shutil.rmtree(self.directory, ignore_errors=True)
