@@ -16,6 +16,7 @@
 #include "command.pb-c.h"
 #include "peer.pb-c.h"
 #include "raftkv.pb-c.h"
+#include "snapshot.pb-c.h"
 
 struct unpack_limits {
     size_t size;     /* bytes of the whole message */

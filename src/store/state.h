@@ -94,3 +94,26 @@ int state_hash(struct state *state, uint64_t *ret_hash);
 /* Copies Berkeley DB's last message, for the journal after a failure; empty when there was none. On
  * any lane. */
 void state_last_message(struct state *state, char *ret, size_t size);
+
+/* What state_verify() read. */
+struct state_summary {
+    uint64_t applied_index;
+    uint64_t applied_term;
+    uint64_t installed_index;
+    uint64_t configuration_index;
+    uint64_t records;
+    uint64_t bytes; /* of keys and values */
+    uint64_t hash;  /* that of state_hash() */
+};
+
+/* Told now and then how many records were read. */
+typedef void (*state_progress)(void *data, uint64_t records);
+
+/*
+ * Reads all of a state that nobody has open: recovers it as a start would (so it is not left
+ * untouched), reads every record and checks it, then every page of each file. ERROR_NOT_FOUND:
+ * there is no state in the directory. ERROR_INTERNAL: damage; the failure says which file, and
+ * what. progress may be NULL.
+ */
+int state_verify(const char *directory, state_progress progress, void *data,
+                 struct state_summary *ret, struct failure *failure);
