@@ -48,6 +48,7 @@ enum {
     APPEND_BYTES_MAX =
         2 * 1024 * 1024, /* of entries in one AppendEntries, but at least one entry */
     APPEND_ENTRIES_MAX = 1024,
+    CONFIGURATION_SIZE_MAX = 64 * 1024, /* of raft's encoding of one */
     LOG_RECORD_SIZE_MAX = 9 * 1024 * 1024,
     PROTOCOL_MIN = 1,
     PROTOCOL_MAX = 1,

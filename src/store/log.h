@@ -52,10 +52,17 @@ struct log_store_options {
     uint64_t incarnation;  /* run number of the records that this process writes; above every one on
                               disk */
     uint64_t applied_index; /* of the state: the log must not end below it ... */
-    bool installed; /* ... unless a snapshot was installed above the log: then the log is reset to
-                       applied_index */
-    uint64_t applied_term; /* of applied_index, for that reset */
-    uint32_t file_size;    /* bytes of one log file; 0: the default */
+    /*
+     * ... unless the state is as a snapshot brought it, which may be above the log, or contradict
+     * it. Then the log is reset as log_store_reset() does, if that did not happen before the
+     * process ended and applied_index with applied_term is not an entry of it. The mark is of:
+     */
+    bool installed;
+    uint64_t applied_term;
+    uint64_t configuration_index;
+    const uint8_t *configuration; /* raft's encoding, borrowed; NULL: none */
+    size_t configuration_size;
+    uint32_t file_size; /* bytes of one log file; 0: the default */
 };
 
 /*
@@ -81,6 +88,27 @@ int log_store_append(struct log_store *log, uint64_t first_index, const struct l
 /* Puts term and vote into the buffer; durable after the next flush. -ENOSPC as above. */
 int log_store_set_vote(struct log_store *log, uint64_t term, uint64_t vote);
 /*
+ * Puts a mark into the buffer; durable after the next flush. index is above that of the former mark
+ * and at most the last index, and the state has it on disk: no entry up to there is replayed after
+ * that. The configuration is copied. -ENOSPC as above; -EMSGSIZE: the configuration is larger than
+ * CONFIGURATION_SIZE_MAX or does not fit into a file, and nothing was put.
+ */
+int log_store_set_mark(struct log_store *log, const struct log_mark *mark);
+/*
+ * Puts into the buffer that the log has no entries and goes on behind the mark, whatever it held
+ * before, above the mark too: after the state was replaced by a snapshot of the mark's index. Term
+ * and vote stay. Durable after the next flush; then log_store_drop() drops what came before. Copies
+ * and errors as log_store_set_mark(); index is not below the former mark.
+ */
+int log_store_reset(struct log_store *log, const struct log_mark *mark);
+/*
+ * Removes the oldest files, as long as all entries in them are below keep_from and at most the
+ * durable mark's index, and never the one that is written to. *ret_first_index (may be NULL): the
+ * first index that can be read from now on, at most keep_from if anything was removed. -ENOSPC:
+ * nothing was removed. Any other error: the node has to stop.
+ */
+int log_store_drop(struct log_store *log, uint64_t keep_from, uint64_t *ret_first_index);
+/*
  * Makes everything put before durable. -ENOSPC: nothing is lost and nothing durable yet; what was
  * put stays in the buffer and must not be put again: call this again when there may be space. A
  * failed fsync does not return (see log_store_set_sync_failed).
@@ -102,6 +130,7 @@ uint64_t log_store_last_index(const struct log_store *log);
 struct log_store_stats {
     uint64_t bytes; /* of files on disk */
     uint64_t files;
+    uint64_t entries;
     uint64_t flushes; /* since open */
 };
 void log_store_get_stats(struct log_store *log, struct log_store_stats *ret);
