@@ -324,6 +324,10 @@ static void advance_transfer(struct member *member) {
             advance_transfer_as_leader(member);
         return;
     }
+    if (member->raft.current_term == member->change_term) {
+        transfer_failed(member); /* it lost its majority, and nobody took over */
+        return;
+    }
     member_get_view(member, &view);
     leader = view.leader != 0 ? configuration_find(&member->committed, view.leader) : NULL;
     if (leader)

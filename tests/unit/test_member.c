@@ -535,6 +535,20 @@ static void L19_a_transfer_to_a_silent_voter_fails_and_the_leader_serves_on(void
     assert_true(proposals[1].applied);
 }
 
+static void L19_a_transfer_ends_when_the_leader_loses_its_majority(void **state) {
+    uint64_t old = world_leader();
+
+    (void)state;
+    for (uint64_t id = 1; id <= 3; id++)
+        if (id != old)
+            world_node(id)->cut = true;
+    world_propose(old, &proposals[0]); /* so that no voter has everything */
+    world_change(old, &change, CHANGE_TRANSFER, "");
+    assert_true(world_run(change_is_done, 3 * ELECTION_MS));
+    assert_false(change.succeeded);
+    assert_int_equal(change.failure.code, ERROR_TIMEOUT);
+}
+
 static void L22_a_standby_forgets_a_silent_leader(void **state) {
     uint64_t leader = world_leader(), standby = other_than(leader);
     struct member_view view;
@@ -639,6 +653,7 @@ int main(void) {
         THREE(L19_leadership_is_handed_over_under_load),
         THREE(L19_a_lost_timeout_now_is_sent_again),
         THREE(L19_a_transfer_to_a_silent_voter_fails_and_the_leader_serves_on),
+        THREE(L19_a_transfer_ends_when_the_leader_loses_its_majority),
         THREE(L20_a_timeout_is_fired_only_when_due),
         THREE(L22_a_standby_forgets_a_silent_leader),
         THREE(L23_a_cut_off_candidate_does_not_raise_its_term_again_and_again),
