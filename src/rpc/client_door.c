@@ -65,14 +65,20 @@ static void on_network_closed(void *data) {
         closed(closed_data);
 }
 
+void client_door_session_gone(struct client_door *door) {
+    if (door->closing && door->connections + door->turned_away == 0)
+        network_close(&door->network, on_network_closed, door);
+}
+
 void client_door_close(struct client_door *door, void (*closed)(void *data), void *data) {
     struct client_session *session;
 
     door->closed = closed;
     door->closed_data = data;
+    door->closing = true;
     listener_close(&door->listener);
+    if (door->connections + door->turned_away == 0)
+        network_close(&door->network, on_network_closed, door);
     while ((session = LIST_FIRST(&door->sessions)))
-        client_session_close(session);
-    connection_close_all(&door->network);
-    network_close(&door->network, on_network_closed, door);
+        client_session_say_goodbye(session);
 }

@@ -35,6 +35,6 @@ unsigned client_door_port(const struct client_door *door);
 size_t client_door_connections(const struct client_door *door);
 /* Stops accepting; connections stay until client_door_close(). */
 void client_door_stop_listening(struct client_door *door);
-/* Closes everything; requests under way are cancelled. `closed` is called from the loop when the
- * memory is gone. */
+/* Takes leave of the clients, who have a moment to read that, and closes everything; requests under
+ * way are cancelled. `closed` is called from the loop when the memory is gone. */
 void client_door_close(struct client_door *door, void (*closed)(void *data), void *data);

@@ -17,6 +17,10 @@ struct client_door {
     LIST_HEAD(, client_session) sessions;
     size_t connections; /* those that are being closed included, those turned away not */
     size_t turned_away;
+    bool closing; /* when the last session is gone, so is the network */
     void (*closed)(void *data);
     void *closed_data;
 };
+
+/* A session's memory is gone. */
+void client_door_session_gone(struct client_door *door);

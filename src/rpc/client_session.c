@@ -61,6 +61,14 @@ void client_session_reject(struct client_session *session, enum error_code code,
     connection_finish(&session->connection);
 }
 
+void client_session_say_goodbye(struct client_session *session) {
+    if (session->in_flight > 0)
+        client_session_close(session);
+    else
+        client_session_reject(session, ERROR_UNAVAILABLE,
+                              "This node is stopping; what it has not answered did not happen.");
+}
+
 /* ---- requests and answers ---- */
 
 static bool has_too_much(const struct client_session *session) {
@@ -147,12 +155,14 @@ static void on_ended(struct connection *connection, int status) {
 
 static void on_closed(struct connection *connection) {
     struct client_session *session = container_of(connection, struct client_session, connection);
+    struct client_door *door = session->door;
 
     if (session->turned_away)
-        session->door->turned_away--;
+        door->turned_away--;
     else
-        session->door->connections--;
+        door->connections--;
     free(session);
+    client_door_session_gone(door);
 }
 
 static const struct connection_events events = {

@@ -340,6 +340,23 @@ static void closing_the_door_cancels_what_is_under_way(void **state) {
     wire_close(&wire);
 }
 
+static void whoever_has_all_answers_is_told_that_the_node_stops(void **state) {
+    struct world *world = *state;
+    struct wire wire;
+
+    connect_wire(world, &wire);
+    send_get(&wire, 1);
+    expect_answer(&wire, 1);
+    world->closed = false;
+    client_door_close(world->door, on_door_closed, world);
+    send_get(&wire, 2); /* too late, and no reason for a reset that would swallow the goodbye */
+    expect_rejection(&wire, ERROR_UNAVAILABLE, "did not happen");
+    assert_int_equal(world->service.handled, 1);
+    wire_close(&wire);
+    run_until(&world->loop, is_closed, world);
+    world->door = NULL;
+}
+
 static void a_door_that_stopped_listening_serves_those_who_are_in(void **state) {
     struct world *world = *state;
     struct sockaddr_in address = {.sin_family = AF_INET};
@@ -631,6 +648,7 @@ int main(void) {
         TEST(a_client_with_too_much_in_flight_is_not_read_until_it_has_less),
         TEST(a_client_that_leaves_has_its_requests_cancelled),
         TEST(closing_the_door_cancels_what_is_under_way),
+        TEST(whoever_has_all_answers_is_told_that_the_node_stops),
         TEST(a_door_that_stopped_listening_serves_those_who_are_in),
         TEST(a_length_of_4_gib_is_answered_with_what_is_allowed),
         TEST(an_empty_frame_is_answered_and_the_connection_closed),
