@@ -4,11 +4,11 @@ import ctypes
 import os
 import random
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
 from pathlib import Path
+from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 
 from client import Client, Refused
 from protocol import raftkv
@@ -35,7 +35,7 @@ def environment(**additions):
 
 def die_with_the_tests():
     PR_SET_PDEATHSIG = 1
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    _libc.prctl(PR_SET_PDEATHSIG, SIGKILL)
 
 
 def assert_no_complaint(text):
@@ -169,8 +169,11 @@ class Node:
     def send_signal(self, number):
         self.process.send_signal(number)
 
-    def stop(self, number=signal.SIGTERM):
+    def stop(self, number=SIGTERM):
         self.send_signal(number)
+        self.wait_for_clean_exit()
+
+    def wait_for_clean_exit(self):
         status = self.wait_for_exit()
         assert_no_complaint(self.said())
         assert status == 0, f"{self.name} ended with status {status}: {self.said()[-2000:]}"
@@ -180,10 +183,10 @@ class Node:
         self.process.wait(LIMIT)
 
     def pause(self):
-        self.send_signal(signal.SIGSTOP)
+        self.send_signal(SIGSTOP)
 
     def resume(self):
-        self.send_signal(signal.SIGCONT)
+        self.send_signal(SIGCONT)
 
     def wipe(self):
         shutil.rmtree(self.data)
@@ -294,14 +297,24 @@ class Cluster:
         return {m.name: names(m.role).removeprefix("ROLE_").lower() for m in self.members().members}
 
     def wait_until_all_are_equal(self):
-        """Waits until all running nodes have applied everything that is committed."""
+        """Waits until all running nodes have applied everything that is committed, and show it."""
+
+        def committed():
+            with self.leader().client() as client:
+                return client.list(b"", limit=1).revision
+
+        revision = wait_until("the leader serves", committed)
 
         def equal():
-            statuses = [node.status() for node in self.running()]
-            highest = max(s.commit_index for s in statuses)
-            return highest > 0 and all(s.applied_index == highest for s in statuses)
+            applied = {node.status().applied_index for node in self.running()}
+            if len(applied) != 1 or applied.pop() < revision:
+                return False
+            for node in self.running():
+                with node.client() as client:
+                    client.list(b"", limit=1, stale=True)
+            return True
 
-        wait_until("all nodes have applied the same", equal)
+        wait_until("all nodes have applied the same and show it", equal)
 
     def assert_serves(self):
         """A write through each running node, read through the others."""
@@ -332,9 +345,12 @@ class Cluster:
         """Stops all nodes, which has to go well, and removes their files."""
         nodes = [n for n in self.nodes + self.outsiders if n.process is not None]
         try:
-            for node in [n for n in nodes if n.is_running()]:
+            running = [n for n in nodes if n.is_running()]
+            for node in running:
                 node.resume()
-                node.stop()
+                node.send_signal(SIGTERM)
+            for node in running:
+                node.wait_for_clean_exit()
             for node in nodes:
                 assert_no_complaint(node.said())
         finally:
