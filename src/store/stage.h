@@ -25,9 +25,9 @@ int stage_open(struct stage **ret, const char *directory, const struct snapshot_
 
 /*
  * Takes the next chunk. -EBADMSG with the reason: this is not the chunk expected, or it is damaged;
- * the stage is as before and waits for that chunk. -ENOSPC: there was no space; the same chunk may
- * be given again. Other errors: the stage can only be discarded. Nothing is durable before
- * stage_finish().
+ * the stage is as before and waits for that chunk. After any other error (-ENOSPC among them) the
+ * stage can only be discarded: it is filled without transactions, so nothing is undone. Nothing is
+ * durable before stage_finish().
  */
 int stage_put_chunk(struct stage *stage, const void *data, size_t size, struct failure *failure);
 
@@ -45,8 +45,8 @@ const struct snapshot_header *stage_header(const struct stage *stage);
 
 /*
  * After the last chunk: makes everything durable, with the header's index and term as applied, its
- * configuration, and its index as the installed one. Takes a while (syncs the whole of it).
- * -ENOSPC: may be called again; other errors: it can only be discarded.
+ * configuration, and its index as the installed one. Takes a while (syncs the whole of it). After
+ * an error it can only be discarded.
  */
 int stage_finish(struct stage *stage);
 

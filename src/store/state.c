@@ -8,14 +8,15 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/journal.h"
 #include "base/limits.h"
 #include "store/sync.h"
 
 enum {
-    PAGE_SIZE = 8192,
     LOG_BUFFER_SIZE = 256 * 1024,
     CACHE_SIZE_DEFAULT = 16 * 1024 * 1024,
     CACHE_SIZE_MIN = 64 * 1024,
+    STAGED_CACHE_SIZE = 1024 * 1024, /* only its few records about itself are written */
     /* A checkpoint writes this many pages and then sleeps so long: it takes longer, but the raft
      * log's flushes beside it keep their speed. */
     CHECKPOINT_PAGES = 16,
@@ -76,19 +77,22 @@ int state_create_environment(struct state *state, DB_ENV **ret) {
     return 0;
 }
 
-static int open_environment(struct state *state, size_t cache_size) {
+int state_set_cache(DB_ENV *environment, size_t size) {
+    /* Berkeley DB adds a quarter for its own tables. */
+    size = (size < CACHE_SIZE_MIN ? CACHE_SIZE_MIN : size) / 5 * 4;
+    return environment->set_cachesize(environment, (uint32_t)(size >> 30),
+                                      (uint32_t)(size & ((1U << 30) - 1)), 1);
+}
+
+static int open_environment(struct state *state) {
     DB_ENV *environment;
-    size_t size = cache_size ? cache_size : CACHE_SIZE_DEFAULT;
     int r;
 
     r = state_create_environment(state, &environment);
     if (r < 0)
         return r;
     state->environment = environment;
-    /* Berkeley DB adds a quarter for its own tables. */
-    size = (size < CACHE_SIZE_MIN ? CACHE_SIZE_MIN : size) / 5 * 4;
-    r = environment->set_cachesize(environment, (uint32_t)(size >> 30),
-                                   (uint32_t)(size & ((1U << 30) - 1)), 1);
+    r = state_set_cache(environment, state->cache_size);
     if (r == 0)
         r = environment->set_flags(environment, DB_TXN_NOSYNC, 1);
     if (r == 0)
@@ -110,7 +114,7 @@ static int open_tree(struct state *state, const char *name, DB **ret) {
     r = db_create(&tree, state->environment, 0);
     if (r != 0)
         return state_error(r);
-    r = tree->set_pagesize(tree, PAGE_SIZE);
+    r = tree->set_pagesize(tree, STATE_PAGE_SIZE);
     if (r == 0)
         r = tree->set_flags(tree, DB_CHKSUM);
     if (r == 0)
@@ -130,7 +134,7 @@ static int read_meta(struct state *state, const char *name, uint64_t *numbers, s
     size_t head = count * sizeof *numbers;
     int r;
 
-    r = state_read(state, state->meta, name, strlen(name), UINT32_MAX);
+    r = state_read(state, state->meta, name, strlen(name), UINT32_MAX, &state->value);
     if (r != 0)
         return r;
     if (state->value.size < head || (!rest && state->value.size != head))
@@ -235,6 +239,20 @@ static int make_directory(const char *path, struct failure *failure) {
     return 0;
 }
 
+/* A state that has been switched to another environment can't have lost `current` in a crash. */
+static int make_first_directory(struct state *state, struct failure *failure) {
+    int r = state_has_others(state->directory, FIRST_DIRECTORY);
+
+    if (r < 0)
+        return failure_set(failure, ERROR_INTERNAL, "Can't read the directory %s: %s.",
+                           state->directory, strerror(-r));
+    if (r > 0)
+        return failure_set(failure, ERROR_INTERNAL,
+                           "%s/current is missing, but the directory holds states. " STATE_REJOIN,
+                           state->directory);
+    return make_directory(state->environment_directory, failure);
+}
+
 /* Finds the environment's directory; *ret_new when no state was completed here yet. */
 static int find_environment(struct state *state, bool *ret_new, struct failure *failure) {
     _cleanup_free_ char *name = NULL;
@@ -248,7 +266,7 @@ static int find_environment(struct state *state, bool *ret_new, struct failure *
     state->environment_directory =
         xasprintf("%s/%s", state->directory, name ? name : FIRST_DIRECTORY);
     if (*ret_new)
-        return make_directory(state->environment_directory, failure);
+        return make_first_directory(state, failure);
     if (stat(state->environment_directory, &status) < 0)
         return failure_set(failure, ERROR_INTERNAL,
                            "%s, which %s/current names, can't be used: %s. " STATE_REJOIN,
@@ -256,20 +274,26 @@ static int find_environment(struct state *state, bool *ret_new, struct failure *
     return 0;
 }
 
+static int open_trees(struct state *state) {
+    int r;
+
+    r = open_environment(state);
+    if (r == 0)
+        r = open_tree(state, "keys", &state->keys);
+    if (r == 0)
+        r = open_tree(state, "meta", &state->meta);
+    return r;
+}
+
 /* The tail is cut before recovery, because recovery itself appends to the log. */
-static int open_current(struct state *state, const struct state_options *options, bool new,
-                        struct failure *failure) {
+int state_open_environment(struct state *state, bool new, struct failure *failure) {
     uint64_t format = 0;
     int r;
 
     r = state_cut_tail(state, failure);
     if (r != 0)
         return r;
-    r = open_environment(state, options->cache_size);
-    if (r == 0)
-        r = open_tree(state, "keys", &state->keys);
-    if (r == 0)
-        r = open_tree(state, "meta", &state->meta);
+    r = open_trees(state);
     if (r < 0)
         return unusable(state, r, failure);
     r = load_meta(state, &format);
@@ -287,8 +311,20 @@ static int open_current(struct state *state, const struct state_options *options
     return new ? adopt(state, format, failure) : 0;
 }
 
+static struct state *new_state(const char *directory, size_t cache_size) {
+    struct state *state = xcalloc(1, sizeof *state);
+
+    pthread_mutex_init(&state->message_lock, NULL);
+    pthread_mutex_init(&state->environment_lock, NULL);
+    state->directory = xstrdup(directory);
+    state->cache_size = cache_size ? cache_size : CACHE_SIZE_DEFAULT;
+    return state;
+}
+
 static void free_state(struct state *state) {
+    state_lose_snapshots(state);
     pthread_mutex_destroy(&state->message_lock);
+    pthread_mutex_destroy(&state->environment_lock);
     buffer_deinit(&state->configuration);
     buffer_deinit(&state->pending_configuration);
     buffer_deinit(&state->record);
@@ -321,19 +357,30 @@ static bool close_trees(struct state *state) {
     return r != DB_RUNRECOVERY;
 }
 
+bool state_close_environment(struct state *state) {
+    if (state->environment) {
+        state_abort(state);
+        if (!close_trees(state))
+            return false;
+        state->environment->close(state->environment, 0);
+    }
+    state->meta = NULL;
+    state->keys = NULL;
+    state->environment = NULL;
+    state->applied_index = 0;
+    state->applied_term = 0;
+    state->installed_index = 0;
+    state->committed_index = 0;
+    state->configuration_index = 0;
+    return true;
+}
+
 /* Closes without a checkpoint. */
-static void close_environment(struct state *state) {
-    if (!state->environment) {
+static void close_and_free(struct state *state) {
+    if (state_close_environment(state))
         free_state(state);
-        return;
-    }
-    state_abort(state);
-    if (!close_trees(state)) {
+    else
         state_abandon(state);
-        return;
-    }
-    state->environment->close(state->environment, 0);
-    free_state(state);
 }
 
 struct state *state_close(struct state *state) {
@@ -341,12 +388,23 @@ struct state *state_close(struct state *state) {
 
     if (!state)
         return NULL;
-    state_abort(state);
-    state->environment->set_mp_max_write(state->environment, 0, 0);
-    /* Should it fail, the next start applies again what is not in the state. */
-    (void)state_checkpoint(state, &durable);
-    close_environment(state);
+    if (state->environment) {
+        state_abort(state);
+        state->environment->set_mp_max_write(state->environment, 0, 0);
+        /* Should it fail, the next start applies again what is not in the state. */
+        (void)state_checkpoint(state, &durable);
+    }
+    close_and_free(state);
     return NULL;
+}
+
+static void remove_leftovers(struct state *state) {
+    const char *current = strrchr(state->environment_directory, '/') + 1;
+    int r = state_remove_leftovers(state->directory, current);
+
+    if (r < 0)
+        journal(LOG_WARNING, "Can't remove what an earlier run left in %s: %s.", state->directory,
+                strerror(-r));
 }
 
 int state_open(struct state **ret, const struct state_options *options, struct failure *failure) {
@@ -358,14 +416,28 @@ int state_open(struct state **ret, const struct state_options *options, struct f
     if (r != 0)
         return r;
     store_sync_init();
-    state = xcalloc(1, sizeof *state);
-    pthread_mutex_init(&state->message_lock, NULL);
-    state->directory = xstrdup(options->directory);
+    state = new_state(options->directory, options->cache_size);
     r = find_environment(state, &new, failure);
     if (r == 0)
-        r = open_current(state, options, new, failure);
+        r = state_open_environment(state, new, failure);
     if (r != 0) {
-        close_environment(state);
+        close_and_free(state);
+        return r;
+    }
+    remove_leftovers(state);
+    *ret = state;
+    return 0;
+}
+
+int state_open_staged(struct state **ret, const char *directory, const char *name) {
+    struct state *state = new_state(directory, STAGED_CACHE_SIZE);
+    int r;
+
+    store_sync_init();
+    state->environment_directory = xasprintf("%s/%s", directory, name);
+    r = open_trees(state);
+    if (r != 0) {
+        close_and_free(state);
         return r;
     }
     *ret = state;

@@ -1,9 +1,14 @@
-/* The file `current`: which directory of the state's holds its environment. */
+/* The file `current`: which directory of the state's holds its environment; and the directories
+ * beside it. */
 #include "store/state_internal.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/limits.h"
 #include "store/sync.h"
@@ -53,10 +58,99 @@ int state_read_current(const char *directory, char **ret_name, struct failure *f
     return 0;
 }
 
-/* The switch to a state that was installed from a snapshot is this call, with the name of the
- * staged directory. */
 int state_write_current(const char *directory, const char *name) {
     _cleanup_free_ char *text = xasprintf("format=%d\ndirectory=%s\n", FORMAT_VERSION, name);
 
     return store_replace_file(directory, CURRENT, text);
+}
+
+static void close_directory(DIR **directory) {
+    if (*directory)
+        closedir(*directory);
+}
+
+/* Calls visit with the name of each entry, until it returns other than 0, and returns that. */
+static int each_entry(const char *path, int (*visit)(void *data, const char *name), void *data) {
+    _cleanup_(close_directory) DIR *directory = opendir(path);
+    const struct dirent *entry;
+    int r = 0;
+
+    if (!directory)
+        return -errno;
+    while (errno = 0, r == 0 && (entry = readdir(directory)))
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            r = visit(data, entry->d_name);
+    return r != 0 ? r : -errno;
+}
+
+static int note_highest(void *data, const char *name) {
+    uint64_t *highest = data;
+    uint64_t number;
+
+    if (is_name(name) && sscanf(name, CURRENT_PREFIX "%" SCNu64, &number) == 1 && number > *highest)
+        *highest = number;
+    return 0;
+}
+
+int state_make_next_directory(const char *directory, char **ret_name) {
+    _cleanup_free_ char *name = NULL, *path = NULL;
+    uint64_t highest = 0;
+    int r;
+
+    r = each_entry(directory, note_highest, &highest);
+    if (r < 0)
+        return r;
+    name = xasprintf(CURRENT_PREFIX "%" PRIu64, highest + 1);
+    if (!is_name(name))
+        return -EOVERFLOW;
+    path = xasprintf("%s/%s", directory, name);
+    if (mkdir(path, 0700) < 0)
+        return -errno;
+    *ret_name = TAKE(name);
+    return 0;
+}
+
+static int remove_file(void *data, const char *name) {
+    _cleanup_free_ char *path = xasprintf("%s/%s", (const char *)data, name);
+
+    return unlink(path) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+int state_remove_path(const char *path) {
+    int r;
+
+    r = each_entry(path, remove_file, (void *)(uintptr_t)path);
+    if (r < 0)
+        return r;
+    return rmdir(path) < 0 ? -errno : 0;
+}
+
+struct leftovers {
+    const char *directory;
+    const char *current;
+};
+
+static int remove_leftover(void *data, const char *name) {
+    const struct leftovers *leftovers = data;
+    _cleanup_free_ char *path = NULL;
+    bool aside = strncmp(name, STATE_ASIDE_PREFIX, strlen(STATE_ASIDE_PREFIX)) == 0;
+
+    if (!aside && (!is_name(name) || strcmp(name, leftovers->current) == 0))
+        return 0;
+    path = xasprintf("%s/%s", leftovers->directory, name);
+    return state_remove_path(path);
+}
+
+int state_remove_leftovers(const char *directory, const char *current) {
+    struct leftovers leftovers = {directory, current};
+
+    return each_entry(directory, remove_leftover, &leftovers);
+}
+
+static int is_other(void *data, const char *name) {
+    return is_name(name) && strcmp(name, data) != 0;
+}
+
+int state_has_others(const char *directory, const char *name) {
+    return each_entry(directory, is_other, (void *)(uintptr_t)name);
 }

@@ -27,9 +27,21 @@ enum { STATE_RECORD_HEADER_SIZE = 24 };
 #define STATE_META_CONFIGURATION "configuration" /* index, raft's encoding */
 #define STATE_META_INSTALLED "installed"         /* index of the snapshot */
 
+/* Begins the names of the directories in which snapshots keep records aside. */
+#define STATE_ASIDE_PREFIX "aside-"
+
+/* How all trees of users' keys are made. */
+enum { STATE_PAGE_SIZE = 8192 };
+
+struct snapshot;
+
 struct state {
     char *directory;
+    size_t cache_size; /* as the options said */
     char *environment_directory;
+    /* Held by a checkpoint on the background lane, and while another environment takes the place of
+     * this one. */
+    pthread_mutex_t environment_lock;
     DB_ENV *environment;
     DB *keys; /* the user's key: record */
     DB *meta; /* the names below: what is known about the state itself */
@@ -48,6 +60,9 @@ struct state {
     struct buffer record; /* a record on its way to disk */
     struct buffer key;    /* what was read last: capacity is what Berkeley DB may fill */
     struct buffer value;
+
+    struct snapshot *snapshots; /* open ones */
+    unsigned snapshots_opened;
 
     pthread_mutex_t message_lock; /* the lanes may fail at the same time */
     char message[256];            /* Berkeley DB's last message before a panic */
@@ -68,10 +83,35 @@ static inline void state_shrink(struct buffer *buffer) {
         buffer_deinit(buffer);
 }
 
+/* state.c */
+
+/* The cache of an environment that is open, set before DB_ENV->open. */
+int state_set_cache(DB_ENV *environment, size_t size);
+/* Opens what state->environment_directory names, as at a start; `new` when no state was completed
+ * there yet. */
+int state_open_environment(struct state *state, bool new, struct failure *failure);
+/* Closes it without a checkpoint, and forgets what was known of it. False when it has panicked: it
+ * can only be abandoned then. */
+bool state_close_environment(struct state *state);
+/* Opens the environment of a state that is being made in directory/name, which is not the current
+ * one. */
+int state_open_staged(struct state **ret, const char *directory, const char *name);
+
 /* state_read.c */
 
-/* Reads the first `size` bytes of a record into state->value. */
-int state_read(struct state *state, DB *tree, const void *key, size_t key_size, uint32_t size);
+/* Reads the first `size` bytes of a record into the buffer. */
+int state_read(struct state *state, DB *tree, const void *key, size_t key_size, uint32_t size,
+               struct buffer *ret);
+/* Moves the cursor: DB_NEXT, or DB_FIRST or DB_SET_RANGE (the first key >= from), and reads the key
+ * and the first `size` bytes of what belongs to it. The key's buffer holds from_size bytes. */
+int state_move(DBC *cursor, uint32_t how, const void *from, size_t from_size, uint32_t size,
+               struct buffer *ret_key, struct buffer *ret_value);
+/* A record from the bytes on disk, into which it points. -EIO when they are too few. */
+int state_decode_record(const struct buffer *data, struct state_record *ret);
+/* state_hash() over a walk: the start, and the step for each record. */
+uint64_t state_hash_begin(const struct state *state);
+uint64_t state_hash_add(uint64_t hash, const uint8_t *key, size_t key_size,
+                        const struct state_record *record);
 
 /* state_transaction.c */
 
@@ -96,3 +136,20 @@ int state_write_flushed(struct state *state, uint32_t log_file, uint32_t log_off
  */
 int state_read_current(const char *directory, char **ret_name, struct failure *failure);
 int state_write_current(const char *directory, const char *name);
+/* Makes directory/state-N with the lowest N above all that exist; its name, malloc'd. */
+int state_make_next_directory(const char *directory, char **ret_name);
+/* Removes a directory of files. -ENOENT when there is none. */
+int state_remove_path(const char *path);
+/* Removes what a crash left: environments that are not the current one, and what snapshots kept
+ * aside. */
+int state_remove_leftovers(const char *directory, const char *current);
+/* Whether there are environments other than the one of this name; negative errno. */
+int state_has_others(const char *directory, const char *name);
+
+/* snapshot_aside.c */
+
+/* Before a key changes in the open transaction: keeps its record for the snapshots that have not
+ * come to it. Fails only when the record can't be read. */
+int state_keep_aside(struct state *state, const void *key, size_t key_size);
+/* Lets go of the snapshots: their state is going. */
+void state_lose_snapshots(struct state *state);

@@ -35,24 +35,25 @@ static void grow(struct buffer *buffer, const DBT *thing) {
     buffer_reserve(buffer, thing->size);
 }
 
-int state_read(struct state *state, DB *tree, const void *key, size_t key_size, uint32_t size) {
+int state_read(struct state *state, DB *tree, const void *key, size_t key_size, uint32_t size,
+               struct buffer *ret) {
     DBT key_thing = {.data = (void *)(uintptr_t)key, .size = (uint32_t)key_size};
 
     for (;;) {
-        DBT thing = into(&state->value, size);
+        DBT thing = into(ret, size);
         int r = tree->get(tree, state->transaction, &key_thing, &thing, 0);
 
         if (r == DB_BUFFER_SMALL) {
-            grow(&state->value, &thing);
+            grow(ret, &thing);
             continue;
         }
         if (r == 0)
-            state->value.size = thing.size;
+            ret->size = thing.size;
         return state_error(r);
     }
 }
 
-static int decode(const struct buffer *data, struct state_record *ret) {
+int state_decode_record(const struct buffer *data, struct state_record *ret) {
     uint64_t header[3];
 
     if (data->size < sizeof header)
@@ -72,23 +73,22 @@ int state_get(struct state *state, const void *key, size_t key_size, struct stat
     int r;
 
     state_shrink(&state->value);
-    r = state_read(state, state->keys, key, key_size, UINT32_MAX);
+    r = state_read(state, state->keys, key, key_size, UINT32_MAX, &state->value);
 
-    return r != 0 ? r : decode(&state->value, ret);
+    return r != 0 ? r : state_decode_record(&state->value, ret);
 }
 
 int state_get_header(struct state *state, const void *key, size_t key_size,
                      struct state_record *ret) {
-    int r = state_read(state, state->keys, key, key_size, STATE_RECORD_HEADER_SIZE);
+    int r = state_read(state, state->keys, key, key_size, STATE_RECORD_HEADER_SIZE, &state->value);
 
-    return r != 0 ? r : decode(&state->value, ret);
+    return r != 0 ? r : state_decode_record(&state->value, ret);
 }
 
-/* Moves the cursor: DB_NEXT, or DB_FIRST or DB_SET_RANGE (the first key >= from). */
-static int move(struct state *state, DBC *cursor, uint32_t how, const void *from, size_t from_size,
-                uint32_t size) {
+int state_move(DBC *cursor, uint32_t how, const void *from, size_t from_size, uint32_t size,
+               struct buffer *ret_key, struct buffer *ret_value) {
     for (;;) {
-        DBT key = into(&state->key, UINT32_MAX), value = into(&state->value, size);
+        DBT key = into(ret_key, UINT32_MAX), value = into(ret_value, size);
         int r;
 
         if (how == DB_SET_RANGE) {
@@ -98,13 +98,13 @@ static int move(struct state *state, DBC *cursor, uint32_t how, const void *from
         }
         r = cursor->get(cursor, &key, &value, how);
         if (r == DB_BUFFER_SMALL) {
-            grow(&state->key, &key);
-            grow(&state->value, &value);
+            grow(ret_key, &key);
+            grow(ret_value, &value);
             continue;
         }
         if (r == 0) {
-            state->key.size = key.size;
-            state->value.size = value.size;
+            ret_key->size = key.size;
+            ret_value->size = value.size;
         }
         return state_error(r);
     }
@@ -116,12 +116,12 @@ static int visit_all(struct state *state, DBC *cursor, const void *from, size_t 
     struct state_record record;
 
     for (;;) {
-        int r = move(state, cursor, how, from, from_size, size);
+        int r = state_move(cursor, how, from, from_size, size, &state->key, &state->value);
 
         if (r == ERROR_NOT_FOUND)
             return 0;
         if (r == 0)
-            r = decode(&state->value, &record);
+            r = state_decode_record(&state->value, &record);
         if (r != 0)
             return r;
         if (!visit(data, state->key.data, state->key.size, &record))
@@ -163,22 +163,31 @@ static uint64_t mix(uint64_t hash, uint64_t number) {
     return hash ^ (hash >> 33);
 }
 
+uint64_t state_hash_begin(const struct state *state) {
+    return mix(1, state->applied_index);
+}
+
+uint64_t state_hash_add(uint64_t hash, const uint8_t *key, size_t key_size,
+                        const struct state_record *record) {
+    hash = mix(hash, key_size);
+    hash = mix(hash, crc32c(0, key, key_size));
+    hash = mix(hash, record->create_revision);
+    hash = mix(hash, record->modify_revision);
+    hash = mix(hash, record->version);
+    hash = mix(hash, record->value_size);
+    return mix(hash, crc32c(0, record->value, record->value_size));
+}
+
 static bool add_to_hash(void *data, const uint8_t *key, size_t key_size,
                         const struct state_record *record) {
-    uint64_t *hash = data, result = *hash;
+    uint64_t *hash = data;
 
-    result = mix(result, key_size);
-    result = mix(result, crc32c(0, key, key_size));
-    result = mix(result, record->create_revision);
-    result = mix(result, record->modify_revision);
-    result = mix(result, record->version);
-    result = mix(result, record->value_size);
-    *hash = mix(result, crc32c(0, record->value, record->value_size));
+    *hash = state_hash_add(*hash, key, key_size, record);
     return true;
 }
 
 int state_hash(struct state *state, uint64_t *ret_hash) {
-    uint64_t hash = mix(1, state->applied_index);
+    uint64_t hash = state_hash_begin(state);
     int r;
 
     r = state_walk(state, NULL, 0, add_to_hash, &hash);

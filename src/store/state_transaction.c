@@ -28,8 +28,13 @@ int state_put(struct state *state, const void *key, size_t key_size,
               const struct state_record *record) {
     uint64_t header[3] = {htole64(record->create_revision), htole64(record->modify_revision),
                           htole64(record->version)};
+    int r;
 
     _Static_assert(sizeof header == STATE_RECORD_HEADER_SIZE, "the header of a record");
+    check(state->transaction);
+    r = state_keep_aside(state, key, key_size);
+    if (r < 0)
+        return r;
     state->record.size = 0;
     buffer_reserve(&state->record, sizeof header + record->value_size);
     buffer_append(&state->record, header, sizeof header);
@@ -39,8 +44,12 @@ int state_put(struct state *state, const void *key, size_t key_size,
 
 int state_delete(struct state *state, const void *key, size_t key_size) {
     DBT key_thing = {.data = (void *)(uintptr_t)key, .size = (uint32_t)key_size};
+    int r;
 
     check(state->transaction);
+    r = state_keep_aside(state, key, key_size);
+    if (r < 0)
+        return r;
     return state_error(state->keys->del(state->keys, state->transaction, &key_thing, 0));
 }
 
@@ -106,7 +115,7 @@ void state_abort(struct state *state) {
     state_shrink(&state->record);
 }
 
-int state_checkpoint(struct state *state, uint64_t *ret_durable_index) {
+static int checkpoint(struct state *state, uint64_t *ret_durable_index) {
     DB_ENV *environment = state->environment;
     uint64_t durable_index = atomic_load(&state->committed_index);
     uint32_t log_file, log_offset;
@@ -131,4 +140,13 @@ int state_checkpoint(struct state *state, uint64_t *ret_durable_index) {
         return r;
     *ret_durable_index = durable_index;
     return 0;
+}
+
+int state_checkpoint(struct state *state, uint64_t *ret_durable_index) {
+    int r;
+
+    pthread_mutex_lock(&state->environment_lock);
+    r = checkpoint(state, ret_durable_index);
+    pthread_mutex_unlock(&state->environment_lock);
+    return r;
 }
