@@ -27,8 +27,7 @@ static struct position place(const struct log_store *log, size_t content_size, b
     return position;
 }
 
-/* The bytes of content that fit into one record, whichever place it gets. */
-static size_t content_size_max(const struct log_store *log) {
+size_t log_content_size_max(const struct log_store *log) {
     size_t overhead = FIRST_OFFSET + LIBRARY_RECORD_HEADER_SIZE + RECORD_HEADER_SIZE +
                       restatement_size(&log->content.mark);
     uint32_t size = log->file_size;
@@ -150,6 +149,8 @@ static int end_record(struct log_store *log, enum record_kind kind, struct posit
         log->current_file_size = log->file_size;
     log->end.file = position.file;
     log->end.offset = position.offset + LIBRARY_RECORD_HEADER_SIZE + (uint32_t)log->scratch.size;
+    if (first)
+        log_index_begin_file(&log->content.index, position.file);
     r = log->pending ? -ENOSPC : put(log, log->scratch.data, log->scratch.size, position, first);
     if (r == -ENOSPC)
         keep_for_flush(log, position, first);
@@ -179,7 +180,7 @@ static uint32_t choose_batch(const struct log_store *log, const struct log_entry
 
 int log_store_append(struct log_store *log, uint64_t first_index, const struct log_entry *entries,
                      size_t count) {
-    size_t size_max = content_size_max(log);
+    size_t size_max = log_content_size_max(log);
     int result = 0;
 
     check(first_index > log->content.mark.index);
@@ -220,33 +221,28 @@ int log_store_set_vote(struct log_store *log, uint64_t term, uint64_t vote) {
     return r;
 }
 
-int log_put_mark(struct log_store *log, const struct log_mark *mark) {
+int log_put_mark(struct log_store *log, enum record_kind kind, const struct log_mark *mark) {
     bool first;
     struct position position = begin_record(log, mark_size(mark), &first);
-    int r;
 
     record_add_mark(&log->scratch, mark);
-    r = end_record(log, RECORD_MARK, position, first);
-    free(log->content.mark.configuration);
-    log->content.mark = *mark;
-    log->content.mark.configuration =
-        mark->configuration_size ? xmemdup(mark->configuration, mark->configuration_size) : NULL;
-    if (mark->index > log->content.index.last_index)
-        log_index_reset(&log->content.index, mark->index + 1);
-    return r;
+    return end_record(log, kind, position, first);
 }
 
-/* What is flushed into a new file counts as durable once the floor says that the file was begun. */
-static int raise_floor(struct log_store *log) {
-    struct log_floor floor = {log->member_id, log->put_file, log->durable_sequence};
-    int r;
+int log_write_floor(struct log_store *log, uint32_t file, uint32_t first_file) {
+    struct log_floor floor = {
+        .member_id = log->member_id,
+        .first = first_file,
+        .file = file,
+        .sequence = log->durable_sequence,
+    };
+    int r = log_floor_write(log->directory, &floor);
 
-    if (log->put_file <= log->floor_file)
-        return 0;
-    r = log_floor_write(log->directory, &floor);
-    if (r == 0)
-        log->floor_file = floor.file;
-    return r == -EDQUOT ? -ENOSPC : r;
+    if (r < 0)
+        return r == -EDQUOT ? -ENOSPC : r;
+    log->floor_file = file;
+    log->first_file = first_file;
+    return 0;
 }
 
 int log_store_flush(struct log_store *log) {
@@ -254,24 +250,23 @@ int log_store_flush(struct log_store *log) {
 
     if (r == 0)
         r = flush_library(log);
-    if (r == 0)
-        r = raise_floor(log);
+    /* What is flushed into a new file counts as durable once the floor says that the file was
+     * begun. */
+    if (r == 0 && log->put_file > log->floor_file)
+        r = log_write_floor(log, log->put_file, log->first_file);
     return r;
 }
 
 struct log_store *log_store_close(struct log_store *log) {
-    struct log_floor floor;
-
     if (!log)
         return NULL;
-    floor = (struct log_floor){log->member_id, log->put_file, log->durable_sequence};
     if (log->cursor)
         log->cursor->close(log->cursor, 0);
     if (log->environment)
         log->environment->close(log->environment, 0);
     /* The old floor would do as well: what is said here only makes the next start notice more. */
     if (log->durable_sequence > 0 && log->put_file == log->floor_file)
-        (void)log_floor_write(log->directory, &floor);
+        (void)log_write_floor(log, log->put_file, log->first_file);
     while (log->pending) {
         struct log_pending *pending = log->pending;
 
@@ -295,6 +290,11 @@ uint64_t log_store_last_index(const struct log_store *log) {
 }
 
 void log_store_get_stats(struct log_store *log, struct log_store_stats *ret) {
-    *ret = (struct log_store_stats){.flushes = log->flushes};
+    const struct log_index *index = &log->content.index;
+
+    *ret = (struct log_store_stats){
+        .entries = index->last_index - index->first_index + 1,
+        .flushes = log->flushes,
+    };
     (void)log_files_measure(log->directory, &ret->bytes, &ret->files);
 }

@@ -98,7 +98,7 @@ int log_store_set_mark(struct log_store *log, const struct log_mark *mark);
  * Puts into the buffer that the log has no entries and goes on behind the mark, whatever it held
  * before, above the mark too: after the state was replaced by a snapshot of the mark's index. Term
  * and vote stay. Durable after the next flush; then log_store_drop() drops what came before. Copies
- * and errors as log_store_set_mark(); index is not below the former mark.
+ * and errors as log_store_set_mark(); index is above that of the former mark.
  */
 int log_store_reset(struct log_store *log, const struct log_mark *mark);
 /*

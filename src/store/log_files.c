@@ -96,8 +96,9 @@ static int walk(const char *path,
     return -errno;
 }
 
+/* Of the files from number `from` on. */
 struct count {
-    uint32_t first, last, count;
+    uint32_t from, first, last, count;
 };
 
 static int count_file(void *data, int directory, const char *name, uint32_t file) {
@@ -105,6 +106,8 @@ static int count_file(void *data, int directory, const char *name, uint32_t file
 
     (void)directory;
     (void)name;
+    if (file < count->from)
+        return 0;
     if (count->count == 0 || file < count->first)
         count->first = file;
     if (file > count->last)
@@ -186,8 +189,9 @@ static int look_at(const char *directory, uint32_t file, bool *ret_begun, uint32
     return 0;
 }
 
-int log_files_list(const char *directory, struct log_files *ret, struct failure *failure) {
-    struct count count = {0};
+int log_files_list(const char *directory, uint32_t first, struct log_files *ret,
+                   struct failure *failure) {
+    struct count count = {.from = first};
     struct log_files files = {0};
     int r = walk(directory, count_file, &count);
 
@@ -224,6 +228,19 @@ int log_file_prepare(const char *directory, uint32_t file, uint32_t size) {
         return -errno;
     store_sync(fd);
     return store_sync_directory(directory);
+}
+
+int log_files_remove(const char *directory, uint32_t first) {
+    struct count count = {0};
+    int r = walk(directory, count_file, &count);
+
+    for (uint32_t file = count.first; r == 0 && count.count > 0 && file < first; file++) {
+        _cleanup_free_ char *path = log_file_path(directory, file);
+
+        if (unlink(path) < 0 && errno != ENOENT)
+            r = -errno;
+    }
+    return r;
 }
 
 /* Reads a file from an offset to its end. */
@@ -329,15 +346,19 @@ int log_file_clean(const char *directory, uint32_t file, uint32_t rewrite_from,
 int log_floor_read(const char *directory, struct log_floor *ret) {
     _cleanup_free_ char *text = NULL;
     struct log_floor floor;
-    uint64_t file;
+    uint64_t first, file;
     int r = store_read_file(directory, floor_name, &text);
 
     if (r < 0)
         return r;
     if (store_text_get_number(text, "member", &floor.member_id) < 0 ||
+        store_text_get_number(text, "first", &first) < 0 ||
         store_text_get_number(text, "file", &file) < 0 ||
-        store_text_get_number(text, "sequence", &floor.sequence) < 0 || file > FILE_NUMBER_MAX)
+        store_text_get_number(text, "sequence", &floor.sequence) < 0)
         return -EBADMSG;
+    if (file > FILE_NUMBER_MAX || first == 0 || first > (file ? file : 1))
+        return -EBADMSG;
+    floor.first = (uint32_t)first;
     floor.file = (uint32_t)file;
     *ret = floor;
     return 0;
@@ -345,8 +366,8 @@ int log_floor_read(const char *directory, struct log_floor *ret) {
 
 int log_floor_write(const char *directory, const struct log_floor *floor) {
     _cleanup_free_ char *text =
-        xasprintf("member=%" PRIu64 "\nfile=%" PRIu32 "\nsequence=%" PRIu64 "\n", floor->member_id,
-                  floor->file, floor->sequence);
+        xasprintf("member=%" PRIu64 "\nfirst=%" PRIu32 "\nfile=%" PRIu32 "\nsequence=%" PRIu64 "\n",
+                  floor->member_id, floor->first, floor->file, floor->sequence);
 
     return store_replace_file(directory, floor_name, text);
 }

@@ -1,11 +1,12 @@
 /*
  * log_files: the files of the raft log as raw bytes, beside Berkeley DB: which there are, making
- * the next one, what stands behind the end that the library reports, and the floor. All raw I/O of
- * the log is here.
+ * the next one, removing old ones, what stands behind the end that the library reports, and the
+ * floor. All raw I/O of the log is here.
  *
- * The floor is a small file in the log's directory that says how far the log came at least: it is
- * replaced when a file has been begun, at each start, and at the end. Without it a log whose last
- * file is missing, or reads as zeros, looks like one that ended there.
+ * The floor is a small file in the log's directory that says how far the log came at least, and
+ * with which file it begins: it is replaced when a file has been begun, before files are removed,
+ * at each start, and at the end. Without it a log whose first or last file is missing, or whose
+ * last file reads as zeros, looks like one that begins or ends there.
  */
 #pragma once
 
@@ -33,15 +34,20 @@ int log_damaged(struct failure *failure, const char *directory, uint32_t file, c
                 ...) __attribute__((format(printf, 4, 5)));
 
 /*
- * Lists the files. ERROR_INTERNAL: one is missing between others, is shorter than it was made, or
- * reads as zeros though a later one does not; or what the file system refused.
+ * Lists the files from number `first` on. ERROR_INTERNAL: one is missing between others, is shorter
+ * than it was made, or reads as zeros though a later one does not; or what the file system refused.
  */
-int log_files_list(const char *directory, struct log_files *ret, struct failure *failure);
+int log_files_list(const char *directory, uint32_t first, struct log_files *ret,
+                   struct failure *failure);
 char *log_file_path(const char *directory, uint32_t file);
 
 /* Makes an empty file of that size, durably; what was there under that name goes. Negative errno:
  * nothing that matters has happened. */
 int log_file_prepare(const char *directory, uint32_t file, uint32_t size);
+
+/* Removes the files below number `first`, the oldest one first. Negative errno: some may be left.
+ */
+int log_files_remove(const char *directory, uint32_t first);
 
 /* What stands in a file from a position on. */
 struct log_rest {
@@ -62,6 +68,7 @@ int log_file_clean(const char *directory, uint32_t file, uint32_t rewrite_from, 
 
 struct log_floor {
     uint64_t member_id;
+    uint32_t first;    /* the first file that has to be there, once one was begun */
     uint32_t file;     /* the last file that was begun; 0: none */
     uint64_t sequence; /* the last record that was durable */
 };

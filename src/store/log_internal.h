@@ -1,5 +1,5 @@
-/* What the parts of the log share: log.c (writing), log_read.c (reading), log_scan.c (the start).
- */
+/* What the parts of the log share: log.c (writing), log_cut.c (marks, and what goes), log_read.c
+ * (reading), log_open.c and log_scan.c (the start). */
 #pragma once
 
 #include <db.h>
@@ -56,6 +56,9 @@ struct log_store {
     uint32_t put_file;          /* the file of the last record that the library has; 0: none yet */
     uint32_t prepared_file;     /* the last file that was made ready to write to */
     uint32_t floor_file;        /* the file in the floor on disk */
+    uint32_t first_file;        /* those before it were dropped, says the floor on disk */
+    uint64_t mark_sequence;     /* of the record with the mark ... */
+    uint64_t former_mark;       /* ... before that is durable: index of the one that is */
     struct log_pending *pending;
     struct log_pending **pending_end;
     struct log_content content;
@@ -66,8 +69,15 @@ struct log_store {
 
 /* The library's error as a negative errno. */
 int log_library_error(int error);
-/* Puts a record of the kind RECORD_MARK into the buffer and takes over what it says. */
-int log_put_mark(struct log_store *log, const struct log_mark *mark);
+/* Puts a record of the kind RECORD_MARK or RECORD_RESET into the buffer. */
+int log_put_mark(struct log_store *log, enum record_kind kind, const struct log_mark *mark);
+/* The bytes of content that fit into one record, whichever place it gets. */
+size_t log_content_size_max(const struct log_store *log);
+/* Replaces the floor: the last file begun, the first file that has to be there, and how far the log
+ * is durable. Negative errno; -ENOSPC, too, when a quota is used up. */
+int log_write_floor(struct log_store *log, uint32_t file, uint32_t first_file);
+/* Takes over a mark, copying its configuration. */
+void log_content_set_mark(struct log_content *content, const struct log_mark *mark);
 
 /* What the scan found beside log->content. */
 struct log_scan {

@@ -41,12 +41,13 @@ static int refused(const struct log_store *log, const char *what, int error,
                        strerror(-error));
 }
 
-static int read_floor(struct log_store *log, struct opening *opening, struct failure *failure) {
+/* What reading the floor returned, and whether it fits the files that there are. */
+static int judge_floor(struct log_store *log, struct opening *opening, int r,
+                       struct failure *failure) {
     const struct log_files *files = &opening->files;
-    int r = log_floor_read(log->directory, &opening->floor);
 
     if (r == -ENOENT && files->begun == 0) {
-        opening->floor = (struct log_floor){.member_id = log->member_id};
+        opening->floor = (struct log_floor){.member_id = log->member_id, .first = 1};
         return 0;
     }
     if (r == -ENOENT)
@@ -64,6 +65,8 @@ static int read_floor(struct log_store *log, struct opening *opening, struct fai
         return log_damaged(failure, log->directory, opening->floor.file, "is missing");
     if (opening->floor.file > files->begun)
         return log_damaged(failure, log->directory, opening->floor.file, "reads as zeros");
+    if (opening->floor.first < files->first)
+        return log_damaged(failure, log->directory, opening->floor.first, "is missing");
     return 0;
 }
 
@@ -79,7 +82,7 @@ static int create(struct log_store *log, const struct opening *opening, struct f
                            opening->options->applied_index);
     r = log_file_prepare(log->directory, 1, log->file_size);
     if (r == 0)
-        r = log_floor_write(log->directory, &opening->floor);
+        r = log_write_floor(log, 0, 1);
     if (r < 0)
         return refused(log, "the log can't be created", r, failure);
     log->prepared_file = 1;
@@ -191,16 +194,20 @@ static int judge_range(const struct log_store *log, const struct opening *openin
     const struct log_store_options *options = opening->options;
     const struct log_content *content = &log->content;
 
-    if (content->index.first_index > content->mark.index + 1 ||
-        (opening->files.first > 1 && content->mark.index == 0))
-        return log_damaged(failure, log->directory, opening->files.first - 1,
-                           "is missing: the log begins at entry %" PRIu64
-                           ", but what came before was not to go",
-                           content->index.first_index);
+    if (content->index.first_index > content->mark.index + 1)
+        return log_damaged(failure, log->directory, opening->files.first,
+                           "begins with entry %" PRIu64 ", but the mark is at entry %" PRIu64,
+                           content->index.first_index, content->mark.index);
     if (content->index.last_index < options->applied_index && !options->installed)
         return log_damaged(failure, log->directory, log->end.file,
                            "ends with entry %" PRIu64 ", but entry %" PRIu64 " was applied already",
                            content->index.last_index, options->applied_index);
+    if (content->mark.index > options->applied_index)
+        return log_damaged(failure, log->directory, 0,
+                           "the state ends with entry %" PRIu64
+                           ", but the log needs no entry up to %" PRIu64
+                           " any more: the state is an old copy",
+                           options->applied_index, content->mark.index);
     if (opening->scan.any && opening->scan.run >= options->incarnation)
         return log_damaged(failure, log->directory, log->end.file,
                            "holds records of run %" PRIu64 ", but this is run %" PRIu64
@@ -210,38 +217,58 @@ static int judge_range(const struct log_store *log, const struct opening *openin
 }
 
 /*
- * Makes durable what the scan found, and nothing else. The last flush is written again first: if
- * its sync failed in the process before, the kernel holds those pages as clean, and a sync alone
- * would not write them.
+ * Makes durable what the scan found, and removes what a drop has left. The last flush is written
+ * again first: if its sync failed in the process before, the kernel holds those pages as clean, and
+ * a sync alone would not write them.
  */
 static int settle(struct log_store *log, const struct opening *opening, struct failure *failure) {
     const struct log_scan *scan = &opening->scan;
-    struct log_floor floor = {log->member_id, opening->files.begun, scan->sequence};
     uint32_t from = scan->any && scan->last.file == log->end.file ? scan->flush_position.offset
                                                                   : log->end.offset;
     int r = log_file_clean(log->directory, log->end.file, from, log->end.offset);
 
     if (r < 0)
         return refused(log, "the end of the log can't be cleaned", r, failure);
+    log->sequence = log->put_sequence = log->durable_sequence = scan->sequence;
+    log->put_file = scan->last.file;
     log->floor_file = opening->floor.file;
-    r = log_floor_write(log->directory, &floor);
-    if (r == 0)
-        log->floor_file = floor.file;
-    else if (r != -ENOSPC && r != -EDQUOT)
+    log->first_file = opening->floor.first;
+    r = log_write_floor(log, opening->files.begun, opening->floor.first);
+    if (r < 0 && r != -ENOSPC)
         return refused(log, "the file floor can't be written", r, failure);
-    return 0;
+    r = log_files_remove(log->directory, log->first_file);
+    return r < 0 ? refused(log, "old files of the log can't be removed", r, failure) : 0;
 }
 
-/* The state came from a snapshot above the log: the log begins anew behind it. */
+/* Whether the state came from a snapshot after which the log was not reset. A log that has the
+ * snapshot's last entry agrees with it, and so does what follows (dissertation, section 3.5). */
+static bool needs_reset(const struct log_store *log, const struct opening *opening) {
+    const struct log_store_options *options = opening->options;
+    const struct log_index *index = &log->content.index;
+    uint64_t applied = options->applied_index;
+
+    if (!options->installed || applied <= log->content.mark.index)
+        return false;
+    if (applied < index->first_index || applied > index->last_index)
+        return true;
+    return opening->scan.entries[applied - index->first_index].term != options->applied_term;
+}
+
 static int reset(struct log_store *log, struct opening *opening, struct failure *failure) {
     const struct log_store_options *options = opening->options;
-    struct log_mark mark = {.index = options->applied_index, .term = options->applied_term};
+    struct log_mark mark = {
+        .index = options->applied_index,
+        .term = options->applied_term,
+        .configuration_index = options->configuration_index,
+        .configuration = (uint8_t *)(uintptr_t)options->configuration,
+        .configuration_size = options->configuration_size,
+    };
     int r;
 
-    if (!options->installed || options->applied_index <= log->content.index.last_index)
+    if (!needs_reset(log, opening))
         return 0;
     log_scan_deinit(&opening->scan, &log->content.index);
-    r = log_put_mark(log, &mark);
+    r = log_store_reset(log, &mark);
     if (r == 0)
         r = log_store_flush(log);
     return r < 0 ? refused(log, "the log can't be reset", r, failure) : 0;
@@ -276,10 +303,11 @@ static int recover(struct log_store *log, struct opening *opening, struct failur
 
 static int open_log(struct log_store *log, struct opening *opening, struct failure *failure) {
     struct log_files *files = &opening->files;
-    int r = log_files_list(log->directory, files, failure);
+    int floor_result = log_floor_read(log->directory, &opening->floor);
+    int r = log_files_list(log->directory, opening->floor.first, files, failure);
 
     if (r == 0)
-        r = read_floor(log, opening, failure);
+        r = judge_floor(log, opening, floor_result, failure);
     if (r == 0 && files->begun == 0)
         r = create(log, opening, failure);
     if (r == 0)
@@ -289,8 +317,6 @@ static int open_log(struct log_store *log, struct opening *opening, struct failu
     if (r != 0)
         return r;
     log->current_file_size = files->begun ? files->file_size : log->file_size;
-    log->sequence = log->put_sequence = log->durable_sequence = opening->scan.sequence;
-    log->put_file = opening->scan.last.file;
     if (files->begun > 0)
         log->prepared_file = files->begun;
     return reset(log, opening, failure);

@@ -27,13 +27,6 @@ static void reserve_entries(struct log_scan *scan, size_t count) {
     scan->entries = xrealloc(scan->entries, scan->capacity * sizeof *scan->entries);
 }
 
-static void set_mark(struct log_content *content, const struct log_mark *mark) {
-    free(content->mark.configuration);
-    content->mark = *mark;
-    content->mark.configuration =
-        mark->configuration_size ? xmemdup(mark->configuration, mark->configuration_size) : NULL;
-}
-
 static int scan_batch(struct log_content *content, struct log_scan *scan, struct reader *reader,
                       struct position position) {
     struct log_index *index = &content->index;
@@ -43,7 +36,8 @@ static int scan_batch(struct log_content *content, struct log_scan *scan, struct
 
     if (r < 0)
         return r;
-    if (first_index > index->last_index + 1 || count > reader->size / RECORD_ENTRY_HEADER_SIZE)
+    if (first_index <= content->mark.index || first_index > index->last_index + 1 ||
+        count > reader->size / RECORD_ENTRY_HEADER_SIZE)
         return -EBADMSG;
     free_entries(scan, index, first_index > index->first_index ? first_index : index->first_index);
     log_index_add(index, first_index, count, position);
@@ -64,15 +58,20 @@ static int scan_batch(struct log_content *content, struct log_scan *scan, struct
     return r;
 }
 
-static int scan_mark(struct log_content *content, struct log_scan *scan, struct reader *reader) {
+static int scan_mark(struct log_content *content, struct log_scan *scan,
+                     const struct record *record, struct reader *reader) {
     struct log_index *index = &content->index;
     struct log_mark mark;
     int r = record_read_mark(reader, &mark);
 
     if (r < 0)
         return r;
-    set_mark(content, &mark);
-    if (mark.index > index->last_index) {
+    if (mark.index <= content->mark.index || mark.index == UINT64_MAX)
+        return -EBADMSG;
+    if (record->kind == RECORD_MARK && mark.index > index->last_index)
+        return -EBADMSG;
+    log_content_set_mark(content, &mark);
+    if (record->kind == RECORD_RESET) {
         free_entries(scan, index, index->first_index);
         log_index_reset(index, mark.index + 1);
     }
@@ -83,6 +82,7 @@ static int scan_mark(struct log_content *content, struct log_scan *scan, struct 
  */
 static int scan_restatement(struct log_content *content, const struct log_scan *scan,
                             struct reader *reader, struct position position) {
+    struct log_index *index = &content->index;
     struct restatement restatement;
     int r = record_read_restatement(reader, &restatement);
 
@@ -90,12 +90,15 @@ static int scan_restatement(struct log_content *content, const struct log_scan *
         return r;
     if (restatement.file != position.file || restatement.last_index == UINT64_MAX)
         return -EBADMSG;
-    if (scan->any)
-        return restatement.last_index == content->index.last_index ? 0 : -EBADMSG;
-    content->term = restatement.term;
-    content->vote = restatement.vote;
-    set_mark(content, &restatement.mark);
-    log_index_reset(&content->index, restatement.last_index + 1);
+    if (scan->any && restatement.last_index != index->last_index)
+        return -EBADMSG;
+    if (!scan->any) {
+        content->term = restatement.term;
+        content->vote = restatement.vote;
+        log_content_set_mark(content, &restatement.mark);
+        log_index_reset(index, restatement.last_index + 1);
+    }
+    log_index_begin_file(index, position.file);
     return 0;
 }
 
@@ -118,7 +121,8 @@ static int scan_content(struct log_content *content, struct log_scan *scan,
         r = record_read_vote(&reader, &content->term, &content->vote);
         break;
     case RECORD_MARK:
-        r = scan_mark(content, scan, &reader);
+    case RECORD_RESET:
+        r = scan_mark(content, scan, record, &reader);
         break;
     default:
         r = -EBADMSG;

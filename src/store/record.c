@@ -27,7 +27,7 @@ struct header {
 };
 
 _Static_assert(sizeof(struct header) == RECORD_HEADER_SIZE, "the header has no padding");
-_Static_assert(RECORD_HEADER_SIZE + 64 * 1024 + RECORD_BATCH_HEADER_SIZE +
+_Static_assert(RECORD_HEADER_SIZE + 64 + CONFIGURATION_SIZE_MAX + RECORD_BATCH_HEADER_SIZE +
                        RECORD_ENTRY_HEADER_SIZE + ENTRY_SIZE_MAX <=
                    LOG_RECORD_SIZE_MAX,
                "every entry fits into a record");

@@ -24,7 +24,8 @@ enum {
 enum record_kind {
     RECORD_BATCH = 1, /* entries from an index on; they replace those from that index on */
     RECORD_VOTE = 2,  /* term and vote */
-    RECORD_MARK = 3,  /* the mark; above the last entry it replaces the whole log */
+    RECORD_MARK = 3,  /* the mark, at most the last index */
+    RECORD_RESET = 4, /* the mark; the log has no entries and goes on behind it */
 };
 
 /* Where a record is: Berkeley DB's LSN. */
@@ -55,7 +56,7 @@ struct restatement {
 
 /* Bytes of a restatement with that mark. */
 size_t restatement_size(const struct log_mark *mark);
-/* Bytes of a record of the kind RECORD_MARK, without header. */
+/* Bytes of a record of the kind RECORD_MARK or RECORD_RESET, without header. */
 size_t mark_size(const struct log_mark *mark);
 
 /* Encoding: record_begin(), then restatement (when first) and content, then record_finish(). */

@@ -584,7 +584,8 @@ static void a_newer_format_is_refused(void **state) {
     DB_LSN lsn;
 
     assert_int_equal(
-        store_replace_file(test->directory, "floor", "member=4711\nfile=1\nsequence=1\n"), 0);
+        store_replace_file(test->directory, "floor", "member=4711\nfirst=1\nfile=1\nsequence=1\n"),
+        0);
     assert_int_equal(db_env_create(&environment, 0), 0);
     assert_int_equal(environment->set_lg_bsize(environment, FILE_SIZE / 4), 0);
     assert_int_equal(environment->set_lg_max(environment, FILE_SIZE), 0);
