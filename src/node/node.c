@@ -90,11 +90,13 @@ static int bootstrap(struct node *node, struct log_recovery *recovery, struct fa
 
 /* ---- opening ---- */
 
-static int open_log(struct node *node, struct log_recovery *recovery, struct failure *failure) {
+static int open_log(struct node *node, const struct node_options *node_options,
+                    struct log_recovery *recovery, struct failure *failure) {
     struct log_store_options options = {
         .directory = node->directory.log_path,
         .member_id = node->identity.member_id,
         .incarnation = node->identity.incarnation,
+        .file_size = node_options->log_file_size,
     };
     int result;
 
@@ -158,7 +160,7 @@ static int open_stores(struct node *node, const struct node_options *options,
     int result = state_open(&node->state, &state, failure);
 
     if (result == 0)
-        result = open_log(node, recovery, failure);
+        result = open_log(node, options, recovery, failure);
     if (result == 0 &&
         (node->directory.bootstrapping ||
          (options->bootstrap && node->identity.cluster_id == 0 && recovery->last_index == 0)))

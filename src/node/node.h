@@ -26,6 +26,7 @@ struct node_options {
     uint64_t heartbeat;         /* ms */
     size_t state_cache_size;    /* bytes; 0: the default */
     size_t entry_cache_size;    /* bytes of recent log entries in memory; 0: the default */
+    uint32_t log_file_size;     /* bytes of one file of the log; 0: the default */
 };
 
 /*

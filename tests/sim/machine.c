@@ -1,0 +1,339 @@
+#include "machine.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/memory.h"
+#include "clients.h"
+#include "network.h"
+#include "node/node_internal.h"
+#include "oracle.h"
+
+struct machine machines[MACHINES_MAX + 1];
+unsigned machine_count;
+
+static struct machine *machine_of(struct host *host) {
+    return container_of(host, struct machine, host);
+}
+
+bool machine_up(const struct machine *machine) {
+    return machine->node && !machine->ghost;
+}
+
+struct machine *machine_of_address(const char *address) {
+    for (unsigned i = 1; i <= machine_count; i++)
+        if (strcmp(machines[i].address, address) == 0)
+            return &machines[i];
+    return NULL;
+}
+
+/* ---- time and chance ---- */
+
+uint64_t machine_clock(const struct machine *machine) {
+    return world_now() / MS + machine->ghost_time;
+}
+
+static uint64_t host_now(struct host *host) {
+    return machine_clock(machine_of(host));
+}
+
+static uint64_t host_random(struct host *host) {
+    (void)host;
+    return chance();
+}
+
+struct waking {
+    struct happening happening;
+    struct machine *machine;
+    uint64_t life;
+};
+
+static void schedule_waking(struct machine *machine, uint64_t time);
+
+static void wake(struct happening *happening) {
+    struct waking *waking = container_of(happening, struct waking, happening);
+    struct machine *machine = waking->machine;
+    bool current = waking->life == machine->life && happening->time == machine->wake_scheduled;
+
+    free(waking);
+    if (!current)
+        return;
+    machine->wake_scheduled = UINT64_MAX;
+    if (machine->wake_time > machine_clock(machine)) {
+        schedule_waking(machine, machine->wake_time);
+        return;
+    }
+    machine->wake_time = UINT64_MAX;
+    node_tick(machine->node);
+    machine_turn(machine);
+}
+
+static void schedule_waking(struct machine *machine, uint64_t time) {
+    struct waking *waking;
+    uint64_t at, now = machine_clock(machine);
+
+    if (time == UINT64_MAX)
+        return;
+    at = time <= now ? world_now() + 1 : (world_now() / MS + (time - now)) * MS;
+    if (at >= machine->wake_scheduled)
+        return;
+    waking = xcalloc(1, sizeof *waking);
+    waking->machine = machine;
+    waking->life = machine->life;
+    machine->wake_scheduled = at;
+    world_at(at, &waking->happening, wake);
+}
+
+static void host_wake_at(struct host *host, uint64_t time) {
+    struct machine *machine = machine_of(host);
+
+    machine->wake_time = time;
+    if (!machine->ghost)
+        schedule_waking(machine, time);
+}
+
+static void host_fatal(struct host *host, const char *reason) {
+    struct machine *machine = machine_of(host);
+
+    if (machine->ghost)
+        return;
+    record("%s ends: %s", machine->name, reason);
+    oracle_fatal(machine, reason);
+    machine->dying_of = "fatal";
+}
+
+/* ---- lanes ---- */
+
+struct lane_turn {
+    struct happening happening;
+    struct machine *machine;
+    uint64_t life;
+    enum lane lane;
+};
+
+static void schedule_lane(struct machine *machine, enum lane lane, uint64_t delay,
+                          void (*happen)(struct happening *happening)) {
+    struct lane_turn *turn = xcalloc(1, sizeof *turn);
+
+    turn->machine = machine;
+    turn->life = machine->life;
+    turn->lane = lane;
+    world_after(delay, &turn->happening, happen);
+}
+
+static struct job *take_job(struct lane_queue *lane) {
+    struct job *job = lane->first;
+
+    if (!job)
+        return NULL;
+    lane->first = job->next;
+    if (!lane->first)
+        lane->last = &lane->first;
+    job->next = NULL;
+    return job;
+}
+
+static void lane_done(struct happening *happening);
+
+static void lane_run(struct happening *happening) {
+    struct lane_turn *turn = container_of(happening, struct lane_turn, happening);
+    struct machine *machine = turn->machine;
+    struct lane_queue *lane = &machine->lanes[turn->lane];
+    enum lane number = turn->lane;
+    bool current = turn->life == machine->life;
+
+    free(turn);
+    if (!current)
+        return;
+    lane->running = take_job(lane);
+    lane->running->run(lane->running);
+    if (disk_crashed(machine->disk)) {
+        machine_crash(machine,
+                      disk_faults(machine->disk)->sync_failed ? "a failed sync" : "a write");
+        return;
+    }
+    oracle_ran(machine, lane->running);
+    schedule_lane(machine, number, chance_latency(lane->latency_low, lane->latency_high),
+                  lane_done);
+}
+
+static void lane_next(struct machine *machine, enum lane number) {
+    struct lane_queue *lane = &machine->lanes[number];
+
+    if (lane->busy || !lane->first || machine->ghost)
+        return;
+    lane->busy = true;
+    schedule_lane(machine, number, chance_between(1, 60), lane_run);
+}
+
+static void lane_done(struct happening *happening) {
+    struct lane_turn *turn = container_of(happening, struct lane_turn, happening);
+    struct machine *machine = turn->machine;
+    struct lane_queue *lane = &machine->lanes[turn->lane];
+    enum lane number = turn->lane;
+    bool current = turn->life == machine->life;
+    struct job *job;
+
+    free(turn);
+    if (!current)
+        return;
+    lane->busy = false;
+    job = TAKE(lane->running);
+    job->done(job);
+    lane_next(machine, number);
+    machine_turn(machine);
+}
+
+static void host_submit(struct host *host, enum lane number, struct job *job) {
+    struct machine *machine = machine_of(host);
+    struct lane_queue *lane = &machine->lanes[number];
+
+    job->next = NULL;
+    *lane->last = job;
+    lane->last = &job->next;
+    lane_next(machine, number);
+}
+
+static void reset_lanes(struct machine *machine) {
+    for (int i = 0; i < LANE_COUNT; i++) {
+        struct lane_queue *lane = &machine->lanes[i];
+
+        check(!lane->first && !lane->running);
+        lane->last = &lane->first;
+        lane->busy = false;
+    }
+}
+
+/* ---- life ---- */
+
+void machine_init(struct machine *machine, unsigned number) {
+    *machine = (struct machine){
+        .number = number,
+        .wake_scheduled = UINT64_MAX,
+        .host = {.data = machine,
+                 .now = host_now,
+                 .random = host_random,
+                 .submit = host_submit,
+                 .wake_at = host_wake_at,
+                 .fatal = host_fatal},
+        .disk = disk_new(number),
+        .log_file_size = 65536u << chance_below(4),
+    };
+    snprintf(machine->name, sizeof machine->name, "n%u", number);
+    snprintf(machine->address, sizeof machine->address, "127.0.0.1:%u", 5000 + number);
+    snprintf(machine->client_address, sizeof machine->client_address, "127.0.0.1:%u",
+             4000 + number);
+    snprintf(machine->directory, sizeof machine->directory, DISK_PREFIX "%u/data", number);
+    network_attach(&machine->host);
+    reset_lanes(machine);
+    machine->lanes[LANE_LOG].latency_low = 100;
+    machine->lanes[LANE_LOG].latency_high = 20 * MS;
+    machine->lanes[LANE_STATE].latency_low = 20;
+    machine->lanes[LANE_STATE].latency_high = 5 * MS;
+    machine->lanes[LANE_BACKGROUND].latency_low = 1 * MS;
+    machine->lanes[LANE_BACKGROUND].latency_high = 500 * MS;
+}
+
+/* Brings everything that is under way to its end, without effect. */
+static void drain(struct machine *machine) {
+    for (bool busy = true; busy;) {
+        busy = false;
+        for (int i = 0; i < LANE_COUNT; i++) {
+            struct lane_queue *lane = &machine->lanes[i];
+            struct job *job = TAKE(lane->running);
+
+            if (!job && (job = take_job(lane)))
+                job->run(job);
+            if (!job)
+                continue;
+            busy = true;
+            job->done(job);
+        }
+    }
+}
+
+static void bury(struct machine *machine) {
+    network_drop(machine);
+    clients_lose(machine);
+    disk_faults(machine->disk)->log_full = disk_faults(machine->disk)->state_full = false;
+    network_fail_askings(machine);
+    drain(machine);
+    /* A write that waits for space comes when it is asked again. */
+    for (int i = 0; i < 10 && storage_busy(machine->node); i++) {
+        machine->ghost_time += 4000 * 1000;
+        node_tick(machine->node);
+        drain(machine);
+    }
+    machine->node = node_close(machine->node);
+    network_fail_askings(machine);
+    machine->ghost_time = 0;
+    reset_lanes(machine);
+    disk_restart(machine->disk);
+}
+
+void machine_crash(struct machine *machine, const char *reason) {
+    record("%s crashes (%s)", machine->name, reason);
+    machine->dying_of = NULL;
+    machine->crashes++;
+    disk_crash(machine->disk);
+    machine->ghost = true;
+    machine->life++;
+    bury(machine);
+    machine->ghost = false;
+    oracle_died(machine);
+}
+
+void machine_crash_at_write(struct machine *machine, uint64_t operations) {
+    disk_crash_after(machine->disk, operations);
+}
+
+void machine_start(struct machine *machine) {
+    struct node_options options = {
+        .name = machine->name,
+        .data_directory = machine->directory,
+        .peer_address = machine->address,
+        .client_address = machine->client_address,
+        .bootstrap = machine->bootstrap,
+        .election_timeout = 1000,
+        .heartbeat = 100,
+        .state_cache_size = 512 * 1024,
+        .log_file_size = machine->log_file_size,
+    };
+    struct failure failure = {0};
+    int result;
+
+    check(!machine->node);
+    machine->life++;
+    machine->starts++;
+    machine->wake_scheduled = machine->wake_time = UINT64_MAX;
+    result = node_open(&machine->node, &machine->host, &options, &failure);
+    if (disk_crashed(machine->disk)) {
+        if (result == 0) {
+            machine_crash(machine, "a write at its start");
+            return;
+        }
+        record("%s crashes (a write at its start)", machine->name);
+        machine->life++;
+        disk_restart(machine->disk);
+        return;
+    }
+    must(result == 0, "%s does not start: %s", machine->name, failure.message);
+    record("%s starts: member %016" PRIx64 ", run %" PRIu64, machine->name,
+           node_identity(machine->node)->member_id, node_identity(machine->node)->incarnation);
+    oracle_started(machine);
+    machine_turn(machine);
+}
+
+void machine_turn(struct machine *machine) {
+    if (!machine_up(machine))
+        return;
+    if (!machine->dying_of)
+        node_flush(machine->node);
+    if (machine->dying_of) {
+        machine_crash(machine, machine->dying_of);
+        return;
+    }
+    oracle_look(machine);
+}

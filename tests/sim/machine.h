@@ -1,0 +1,63 @@
+/*
+ * machine: a simulated computer that runs one node: its host (base/host.h) in virtual time, its
+ * lanes, its disk, its life and death.
+ */
+#pragma once
+
+#include "base/host.h"
+#include "disk.h"
+#include "node/node.h"
+#include "world.h"
+
+enum { MACHINES_MAX = 7 };
+
+struct machine;
+
+/* A lane: its jobs run one after the other. */
+struct lane_queue {
+    struct job *first, **last;
+    struct job *running; /* has run, and is not done yet */
+    bool busy;
+    uint64_t latency_low, latency_high; /* microseconds, of one job */
+};
+
+struct machine {
+    unsigned number; /* from 1 */
+    struct host host;
+    struct node *node; /* NULL: off */
+    struct disk *disk;
+    bool ghost;    /* died; what it still does has no effect */
+    uint64_t life; /* raised at each start and each death */
+    uint64_t ghost_time;
+    struct lane_queue lanes[LANE_COUNT];
+    uint64_t wake_time; /* host time */
+    uint64_t wake_scheduled;
+    uint64_t failed_until; /* no start before this */
+    const char *dying_of;  /* set while the node runs; it dies at the end of the turn */
+    char name[16], address[32], client_address[32], directory[32];
+    bool bootstrap;
+    uint32_t log_file_size;
+    uint64_t crashes, starts;
+
+    /* network.c */
+    struct link *links;
+    struct incoming *incoming;
+    struct asking *askings;
+};
+
+extern struct machine machines[MACHINES_MAX + 1]; /* by number */
+extern unsigned machine_count;
+
+void machine_init(struct machine *machine, unsigned number);
+/* Up and not dying. */
+bool machine_up(const struct machine *machine);
+/* Opens the node; it may die of it. */
+void machine_start(struct machine *machine);
+/* Switches the machine off: what is not synced is up to chance. */
+void machine_crash(struct machine *machine, const char *reason);
+/* The same at the n-th change or sync of its disk from now on. */
+void machine_crash_at_write(struct machine *machine, uint64_t operations);
+/* Runs at the end of each event that touched the machine. */
+void machine_turn(struct machine *machine);
+struct machine *machine_of_address(const char *address);
+uint64_t machine_clock(const struct machine *machine);

@@ -1,0 +1,290 @@
+/*
+ * raftkv-sim: whole nodes in virtual time, from a seed that replays. Each seed runs in a process of
+ * its own, so that none leaves traces in the next, and a broken invariant ends one seed only.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/personality.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <db.h>
+
+#include "base/journal.h"
+#include "clients.h"
+#include "faults.h"
+#include "machine.h"
+#include "network.h"
+#include "oracle.h"
+#include "store/log.h"
+#include "store/sync.h"
+
+enum { SETTLE_S = 60 };
+
+static struct {
+    uint64_t first, last;
+    unsigned minutes; /* of real time; 0: all seeds */
+    unsigned jobs;
+    unsigned seconds; /* of virtual time with faults */
+    bool trace, quiet;
+
+} options = {.first = 1, .last = 1, .jobs = 1, .seconds = 60};
+
+/* ---- one seed ---- */
+
+static void journal_line(void *data, int priority, const char *message, const char *const *fields,
+                         size_t count) {
+    (void)data;
+    (void)fields;
+    (void)count;
+    remark("journal <%d> %s", priority, message);
+}
+
+static int no_pause(u_long seconds, u_long microseconds) {
+    (void)seconds;
+    (void)microseconds;
+    return 0;
+}
+
+static void on_signal(int number) {
+    record_print_last();
+    printf("the simulated code ended the process: %s\n", strsignal(number));
+    fflush(stdout);
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+static void run_until(uint64_t time) {
+    while (world_now() < time)
+        must(world_step(), "nothing is left to happen");
+}
+
+static bool run_while(bool (*condition)(void), uint64_t time) {
+    uint64_t end = world_now() + time;
+
+    while (condition()) {
+        if (world_now() > end)
+            return false;
+        must(world_step(), "nothing is left to happen");
+    }
+    return true;
+}
+
+static bool not_added(void) {
+    for (unsigned i = 2; i <= machine_count; i++)
+        clients_add_voter(i);
+    return !clients_added();
+}
+
+static bool clients_busy(void) {
+    return !clients_idle();
+}
+
+static bool last_write_done;
+
+static bool not_written(void) {
+    struct machine *leader = oracle_leader();
+    static bool under_way;
+
+    if (last_write_done)
+        return false;
+    if (leader && !under_way) {
+        under_way = true;
+        clients_write(leader, &last_write_done);
+    }
+    if (under_way && clients_idle() && !last_write_done)
+        under_way = false;
+    return !last_write_done;
+}
+
+static bool disagree(void) {
+    return !oracle_agree();
+}
+
+static void begin(void) {
+    bool large = chance_one_in(4); /* values; then the files of the log have to be too */
+    struct clients_options clients = {
+        .count = (unsigned)chance_between(1, 12),
+        .keys = (unsigned)chance_between(1, 12),
+        .pause = chance_latency(1 * MS, 2 * SECOND),
+        .value_max = large ? 200 * 1024 : 8 * 1024,
+    };
+
+    oracle_init();
+    machine_count = 3;
+    for (unsigned i = 1; i <= machine_count; i++) {
+        machine_init(&machines[i], i);
+        machines[i].bootstrap = i == 1;
+        if (large)
+            machines[i].log_file_size *= 8;
+        machine_start(&machines[i]);
+    }
+    if (chance_one_in(2))
+        must(run_while(not_added, 60 * (uint64_t)SECOND), "the members can't be added");
+    clients_start(&clients);
+    faults_start();
+}
+
+/* Once faults have stopped, the cluster comes together within a bounded time. */
+static void converge(void) {
+    const uint64_t limit = SETTLE_S * (uint64_t)SECOND;
+
+    faults_stop();
+    must(run_while(not_added, limit), "members can't be added after all faults have stopped");
+    clients_stop();
+    must(run_while(clients_busy, limit), "requests stay without an answer");
+    must(run_while(not_written, limit), "no write succeeds after all faults have stopped");
+    must(run_while(disagree, limit), "the nodes do not come to the same state");
+    clients_check();
+}
+
+static void run_seed(uint64_t seed) {
+    const struct clients_figures *clients = clients_figures();
+    const struct faults_figures *faults = faults_figures();
+    uint64_t crashes = 0;
+
+    world_init(seed, options.trace);
+    journal_set_sink(journal_line, NULL);
+    signal(SIGABRT, on_signal);
+    signal(SIGSEGV, on_signal);
+    store_sync_init();
+    db_env_set_func_yield(no_pause);
+    begin();
+    run_until(world_now() + options.seconds * (uint64_t)SECOND);
+    converge();
+    for (unsigned i = 1; i <= machine_count; i++)
+        crashes += machines[i].crashes;
+    if (!options.quiet)
+        printf("seed %" PRIu64 ": %" PRIu64 " events, %" PRIu64 " messages, %" PRIu64
+               " entries, %" PRIu64 " acknowledged, %" PRIu64 " refused, %" PRIu64
+               " unknown, %" PRIu64 " reads, %" PRIu64 " crashes, %lu partitions\n",
+               seed, world_event_count(), network_messages(), oracle_committed(),
+               clients->acknowledged, clients->refused, clients->unknown, clients->reads, crashes,
+               faults->partitions);
+    printf("hash: %016" PRIx64 "\n", record_hash());
+    fflush(stdout);
+    _Exit(EXIT_SUCCESS);
+}
+
+/* ---- many ---- */
+
+/* In bytes that lie in the same place in every run. */
+static uint64_t real_seconds(void) {
+    struct timespec now;
+
+    syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec;
+}
+
+static int wait_for_one(pid_t *running, uint64_t *seeds, unsigned *count) {
+    int status, failed;
+    pid_t pid = wait(&status);
+
+    for (unsigned i = 0; i < *count; i++) {
+        if (running[i] != pid)
+            continue;
+        failed = !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+        if (failed) {
+            printf("FAILED: seed %" PRIu64 "; replay: raftkv-sim --seed=%" PRIu64 " --seconds=%u\n",
+                   seeds[i], seeds[i], options.seconds);
+            fflush(stdout);
+        }
+        running[i] = running[--*count];
+        seeds[i] = seeds[*count];
+        return failed;
+    }
+    return 0;
+}
+
+static int run_all(void) {
+    uint64_t begun = real_seconds(), done = 0, failures = 0, seed;
+    pid_t running[64];
+    uint64_t seeds[64];
+    unsigned count = 0;
+
+    for (seed = options.first; seed <= options.last; seed++) {
+        if (options.minutes && real_seconds() - begun >= options.minutes * 60u)
+            break;
+        fflush(stdout);
+        seeds[count] = seed;
+        running[count] = fork();
+        if (running[count] == 0)
+            run_seed(seed);
+        if (running[count] < 0) {
+            perror("fork");
+            return EXIT_FAILURE;
+        }
+        done++;
+        if (++count == options.jobs)
+            failures += (uint64_t)wait_for_one(running, seeds, &count);
+    }
+    while (count > 0)
+        failures += (uint64_t)wait_for_one(running, seeds, &count);
+    if (options.last > options.first)
+        printf("%" PRIu64 " seeds from %" PRIu64 " on, %" PRIu64 " failed, %" PRIu64 " s\n", done,
+               options.first, failures, real_seconds() - begun);
+    return failures ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static _Noreturn void usage(void) {
+    fputs("raftkv-sim [--seed=N | --seeds=A..B] [--minutes=M] [--seconds=S] [--jobs=J] [--trace] "
+          "[--quiet]\n",
+          stderr);
+    exit(2);
+}
+
+static void take_option(int option) {
+    switch (option) {
+    case 's':
+        options.first = options.last = strtoull(optarg, NULL, 10);
+        break;
+    case 'r':
+        if (sscanf(optarg, "%" SCNu64 "..%" SCNu64, &options.first, &options.last) != 2)
+            usage();
+        break;
+    case 'm':
+        options.minutes = (unsigned)strtoul(optarg, NULL, 10);
+        break;
+    case 'd':
+        options.seconds = (unsigned)strtoul(optarg, NULL, 10);
+        break;
+    case 'j':
+        options.jobs = (unsigned)strtoul(optarg, NULL, 10);
+        if (options.jobs < 1 || options.jobs > 64)
+            usage();
+        break;
+    case 't':
+        options.trace = true;
+        break;
+    case 'q':
+        options.quiet = true;
+        break;
+    default:
+        usage();
+    }
+}
+
+int main(int argc, char **argv) {
+    static const struct option longs[] = {
+        {"seed", required_argument, NULL, 's'},    {"seeds", required_argument, NULL, 'r'},
+        {"minutes", required_argument, NULL, 'm'}, {"seconds", required_argument, NULL, 'd'},
+        {"jobs", required_argument, NULL, 'j'},    {"trace", no_argument, NULL, 't'},
+        {"quiet", no_argument, NULL, 'q'},         {0},
+    };
+    int current = personality(0xffffffff), option;
+
+    /* Berkeley DB orders some of its work by address. */
+    if (current >= 0 && !(current & ADDR_NO_RANDOMIZE) &&
+        personality((unsigned long)current | ADDR_NO_RANDOMIZE) >= 0)
+        execv("/proc/self/exe", argv);
+    while ((option = getopt_long(argc, argv, "", longs, NULL)) >= 0)
+        take_option(option);
+    return run_all();
+}

@@ -1,0 +1,364 @@
+#include "oracle.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/memory.h"
+#include "node/node_internal.h"
+#include "raft/member_internal.h"
+
+/* Terms by index, from 1. */
+struct terms {
+    uint64_t *terms;
+    uint64_t last;
+    size_t capacity;
+};
+
+/* What was seen of a node last. */
+struct seen {
+    struct terms log;     /* as the member has it */
+    struct terms durable; /* as the disk has it */
+    enum member_state state;
+    uint64_t term;
+    uint64_t leads; /* the term in which it was seen leading in this life */
+    uint64_t committed;
+    uint64_t applied;
+};
+
+/* An entry that some node had: index and term say what it holds. */
+struct fact {
+    uint64_t index, term; /* index 0: free */
+    uint64_t hash, previous_term;
+};
+
+struct office {
+    unsigned machine;
+    uint64_t life;
+};
+
+static struct {
+    struct seen seen[MACHINES_MAX + 1];
+    struct fact *facts;
+    size_t fact_count, fact_capacity; /* a power of two */
+    struct office *offices;           /* by term */
+    size_t office_capacity;
+    struct terms committed;
+    uint64_t *state_hashes; /* by applied index; 0: not seen */
+    size_t state_hash_capacity;
+} oracle;
+
+/* ---- terms ---- */
+
+static uint64_t term_at(const struct terms *terms, uint64_t index) {
+    return index >= 1 && index <= terms->last ? terms->terms[index] : 0;
+}
+
+static void set_term(struct terms *terms, uint64_t index, uint64_t term) {
+    if (index >= terms->capacity) {
+        size_t capacity = terms->capacity ? terms->capacity : 1024;
+
+        while (capacity <= index)
+            capacity *= 2;
+        terms->terms = xrealloc(terms->terms, capacity * sizeof *terms->terms);
+        memset(terms->terms + terms->capacity, 0,
+               (capacity - terms->capacity) * sizeof *terms->terms);
+        terms->capacity = capacity;
+    }
+    terms->terms[index] = term;
+    terms->last = index;
+}
+
+/* ---- log matching (dissertation, section 3.5) ---- */
+
+static struct fact *find_fact(uint64_t index, uint64_t term) {
+    size_t mask = oracle.fact_capacity - 1;
+    size_t i = (index * 0x9e3779b97f4a7c15u + term * 0xff51afd7ed558ccdu) >> 20 & mask;
+
+    while (oracle.facts[i].index != 0 &&
+           (oracle.facts[i].index != index || oracle.facts[i].term != term))
+        i = (i + 1) & mask;
+    return &oracle.facts[i];
+}
+
+static void grow_facts(void) {
+    struct fact *old = oracle.facts;
+    size_t capacity = oracle.fact_capacity;
+
+    oracle.fact_capacity = capacity ? capacity * 2 : 4096;
+    oracle.facts = xcalloc(oracle.fact_capacity, sizeof *oracle.facts);
+    for (size_t i = 0; i < capacity; i++)
+        if (old[i].index != 0)
+            *find_fact(old[i].index, old[i].term) = old[i];
+    free(old);
+}
+
+static void see_entry(const struct machine *machine, const struct member *member, uint64_t index,
+                      uint64_t term) {
+    const struct cached_entry *cached = entries_find(&member->entries, index);
+    uint64_t previous_term = entries_term(&member->entries, index - 1);
+    struct fact *fact;
+    uint64_t hash;
+
+    if (!cached)
+        return;
+    hash = model_hash(cached->entry.data, cached->entry.size) ^ cached->entry.type;
+    if (oracle.fact_count * 2 >= oracle.fact_capacity)
+        grow_facts();
+    fact = find_fact(index, term);
+    if (fact->index == 0) {
+        *fact = (struct fact){index, term, hash, previous_term};
+        oracle.fact_count++;
+        return;
+    }
+    must(fact->hash == hash,
+         "log matching: entry %" PRIu64 " of term %" PRIu64 " is another one on %s", index, term,
+         machine->name);
+    must(fact->previous_term == previous_term,
+         "log matching: before entry %" PRIu64 " of term %" PRIu64
+         " %s has an entry of term %" PRIu64 ", another node one of term %" PRIu64,
+         index, term, machine->name, previous_term, fact->previous_term);
+}
+
+static void look_at_log(struct machine *machine, const struct member *member) {
+    struct terms *log = &oracle.seen[machine->number].log;
+    const struct entries *entries = &member->entries;
+    uint64_t first = entries->last_index + 1;
+
+    /* What was seen with the same term is the same up to there. */
+    while (first > entries->first_index &&
+           entries_term(entries, first - 1) != term_at(log, first - 1))
+        first--;
+    log->last = first - 1;
+    for (uint64_t index = first; index <= entries->last_index; index++) {
+        uint64_t term = entries_term(entries, index);
+
+        see_entry(machine, member, index, term);
+        set_term(log, index, term);
+    }
+}
+
+/* ---- elections and commits ---- */
+
+/* Every committed entry is in the log of every later leader. */
+static void check_completeness(const struct machine *machine, const struct member *member) {
+    for (uint64_t i = member->entries.first_index; i <= oracle.committed.last; i++)
+        must(entries_term(&member->entries, i) == term_at(&oracle.committed, i),
+             "leader completeness: %s leads term %" PRIu64 " without entry %" PRIu64
+             " of term %" PRIu64 " (it has term %" PRIu64 " there)",
+             machine->name, (uint64_t)member->raft.current_term, i, term_at(&oracle.committed, i),
+             entries_term(&member->entries, i));
+}
+
+static void look_at_leader(struct machine *machine, const struct member *member) {
+    struct seen *seen = &oracle.seen[machine->number];
+    uint64_t term = member->raft.current_term;
+    struct office *office;
+
+    if (seen->leads == term)
+        return;
+    if (term >= oracle.office_capacity) {
+        size_t capacity = (size_t)(term + 1) * 2;
+
+        oracle.offices = xrealloc(oracle.offices, capacity * sizeof *oracle.offices);
+        memset(oracle.offices + oracle.office_capacity, 0,
+               (capacity - oracle.office_capacity) * sizeof *oracle.offices);
+        oracle.office_capacity = capacity;
+    }
+    office = &oracle.offices[term];
+    must(office->machine == 0, "election safety: n%u led term %" PRIu64 ", and now %s does",
+         office->machine, term, machine->name);
+    *office = (struct office){machine->number, machine->life};
+    seen->leads = term;
+    record("%s leads term %" PRIu64, machine->name, term);
+    check_completeness(machine, member);
+}
+
+/* A leader knows what is committed; followers are checked when they apply (hazard L5). */
+static void look_at_commit(struct machine *machine, const struct member *member) {
+    struct seen *seen = &oracle.seen[machine->number];
+    uint64_t commit = member->commit_index;
+
+    must(commit >= seen->committed, "%s's commit index falls from %" PRIu64 " to %" PRIu64,
+         machine->name, seen->committed, commit);
+    if (member->raft.state != RAFT_LEADER)
+        return;
+    must(commit <= member->entries.last_index, "%s commits what it does not have", machine->name);
+    for (uint64_t i = seen->committed + 1; i <= commit; i++) {
+        uint64_t term = entries_term(&member->entries, i);
+
+        if (i < member->entries.first_index)
+            continue;
+        if (i <= oracle.committed.last)
+            must(term == term_at(&oracle.committed, i),
+                 "%s commits entry %" PRIu64 " of term %" PRIu64 ", but that of term %" PRIu64
+                 " was committed",
+                 machine->name, i, term, term_at(&oracle.committed, i));
+        else
+            set_term(&oracle.committed, i, term);
+    }
+    seen->committed = commit;
+}
+
+void oracle_look(struct machine *machine) {
+    const struct member *member = node_member(machine->node);
+    struct seen *seen = &oracle.seen[machine->number];
+
+    must(member->raft.current_term >= seen->term, "%s's term falls from %" PRIu64 " to %" PRIu64,
+         machine->name, seen->term, (uint64_t)member->raft.current_term);
+    seen->term = member->raft.current_term;
+    look_at_log(machine, member);
+    if (member->raft.state == RAFT_LEADER)
+        look_at_leader(machine, member);
+    look_at_commit(machine, member);
+}
+
+/* ---- the disk and the state ---- */
+
+static void look_at_write(struct machine *machine) {
+    const struct node *node = machine->node;
+    const struct member_write *write = &node->write;
+
+    if (node->write_result != 0)
+        return;
+    for (size_t i = 0; i < write->count; i++)
+        set_term(&oracle.seen[machine->number].durable, write->first_index + i,
+                 write->entries[i].term);
+}
+
+static void look_at_entry(struct machine *machine, uint64_t index, const struct log_entry *entry) {
+    const struct terms *durable = &oracle.seen[machine->number].durable;
+    uint64_t hash = model_hash(entry->data, entry->size) ^ entry->type;
+    const struct fact *fact = find_fact(index, entry->term);
+
+    must(term_at(durable, index) == entry->term,
+         "%s applies entry %" PRIu64 " of term %" PRIu64 ", but its disk has term %" PRIu64
+         " there",
+         machine->name, index, entry->term, term_at(durable, index));
+    must(index <= oracle.committed.last && entry->term == term_at(&oracle.committed, index),
+         "%s applies entry %" PRIu64 " of term %" PRIu64 ", which no leader committed",
+         machine->name, index, entry->term);
+    must(fact->index == 0 || fact->hash == hash,
+         "%s applies entry %" PRIu64 " of term %" PRIu64 " with another content", machine->name,
+         index, entry->term);
+    if (index == model_last() + 1)
+        model_apply(index, entry);
+    must(index <= model_last() && model_entry_hash(index) == hash &&
+             model_term(index) == entry->term,
+         "state machine safety: %s applies another entry %" PRIu64 " than others", machine->name,
+         index);
+}
+
+static void look_at_state(struct machine *machine) {
+    uint64_t index, term, hash;
+    int r;
+
+    state_applied(machine->node->state, &index, &term);
+    r = state_hash(machine->node->state, &hash);
+    must(r == 0, "%s can't read its state", machine->name);
+    if (index >= oracle.state_hash_capacity) {
+        size_t capacity = (size_t)(index + 1) * 2;
+
+        oracle.state_hashes = xrealloc(oracle.state_hashes, capacity * sizeof(uint64_t));
+        memset(oracle.state_hashes + oracle.state_hash_capacity, 0,
+               (capacity - oracle.state_hash_capacity) * sizeof(uint64_t));
+        oracle.state_hash_capacity = capacity;
+    }
+    must(oracle.state_hashes[index] == 0 || oracle.state_hashes[index] == hash,
+         "the state of %s at index %" PRIu64 " differs from another node's", machine->name, index);
+    oracle.state_hashes[index] = hash;
+}
+
+void oracle_ran(struct machine *machine, struct job *job) {
+    struct node *node = machine->node;
+    uint64_t applied, term;
+
+    if (job == &node->persist_job)
+        look_at_write(machine);
+    if (job != &node->apply_job || node->apply_result != 0)
+        return;
+    for (size_t i = 0; i < node->apply_count; i++)
+        look_at_entry(machine, node->apply_first + i, &node->apply_entries[i]);
+    state_applied(node->state, &applied, &term);
+    must(applied == node->apply_first + node->apply_count - 1,
+         "%s's state says applied index %" PRIu64, machine->name, applied);
+    record("%s applies %" PRIu64, machine->name, applied);
+    look_at_state(machine);
+}
+
+void oracle_started(struct machine *machine) {
+    struct seen *seen = &oracle.seen[machine->number];
+    const struct member *member = node_member(machine->node);
+    uint64_t applied, term;
+
+    seen->durable.last = member->entries.first_index - 1;
+    for (uint64_t i = member->entries.first_index; i <= member->durable_index; i++)
+        set_term(&seen->durable, i, entries_term(&member->entries, i));
+    state_applied(machine->node->state, &applied, &term);
+    must(applied <= model_last(), "%s has applied %" PRIu64 ", which nobody had", machine->name,
+         applied);
+    if (applied > 0)
+        look_at_state(machine);
+    record("%s has entries up to %" PRIu64 ", applied %" PRIu64, machine->name,
+           member->entries.last_index, applied);
+}
+
+void oracle_died(struct machine *machine) {
+    struct seen *seen = &oracle.seen[machine->number];
+
+    seen->log.last = seen->durable.last = 0;
+    seen->leads = 0;
+    seen->committed = 0;
+    seen->term = 0;
+}
+
+void oracle_fatal(struct machine *machine, const char *reason) {
+    world_fail("%s can't go on: %s", machine->name, reason);
+}
+
+void oracle_refused(const struct machine *from, const struct machine *to, const char *reason) {
+    world_fail("%s calls a message from %s a breach of the protocol: %s", to->name, from->name,
+               reason);
+}
+
+void oracle_init(void) {
+    grow_facts();
+}
+
+/* ---- the whole ---- */
+
+uint64_t oracle_committed(void) {
+    return oracle.committed.last;
+}
+
+struct machine *oracle_leader(void) {
+    struct machine *leader = NULL;
+    uint64_t highest = 0;
+
+    for (unsigned i = 1; i <= machine_count; i++) {
+        struct member_view view;
+
+        if (!machine_up(&machines[i]))
+            continue;
+        member_get_view(node_member(machines[i].node), &view);
+        if (view.serving && view.term > highest) {
+            leader = &machines[i];
+            highest = view.term;
+        }
+    }
+    return leader;
+}
+
+bool oracle_agree(void) {
+    for (unsigned i = 1; i <= machine_count; i++) {
+        uint64_t applied, term;
+
+        if (!machine_up(&machines[i]))
+            return false;
+        state_applied(machines[i].node->state, &applied, &term);
+        if (applied != oracle.committed.last)
+            return false;
+    }
+    return true;
+}
