@@ -81,7 +81,7 @@ static int refuse_taken(const struct server *server, const char *what, const cha
                        what, value, server->name, server->peer_address);
 }
 
-/* Whether name, id and addresses of the newcomer are free, or all those of one standby. */
+/* Whether name, id and addresses of the newcomer are free, or all those of one member. */
 static int check_free(const struct configuration *configuration, const struct server *newcomer,
                       struct failure *failure) {
     for (size_t i = 0; i < configuration->count; i++) {
@@ -91,9 +91,10 @@ static int check_free(const struct configuration *configuration, const struct se
             strcmp(server->peer_address, newcomer->peer_address) == 0)
             continue;
         if (strcmp(server->name, newcomer->name) == 0)
-            return refuse_taken(server, "name", newcomer->name, failure);
-        if (strcmp(server->peer_address, newcomer->peer_address) == 0)
-            return refuse_taken(server, "address", newcomer->peer_address, failure);
+            return failure_set(failure, ERROR_ALREADY_EXISTS,
+                               "The node %s at %s has another data directory than the member of "
+                               "this name; remove the member first, then add it again.",
+                               newcomer->name, newcomer->peer_address);
         if (strcmp(server->client_address, newcomer->client_address) == 0)
             return refuse_taken(server, "client address", newcomer->client_address, failure);
         if (server->id == newcomer->id)
@@ -125,6 +126,7 @@ static void add_identified(struct member *member, const struct identity *identit
     struct change *change = member->change;
     struct configuration configuration = member->committed;
     struct server newcomer = {.id = identity->member_id, .role = MEMBER_STANDBY, .promoting = true};
+    const struct server *known;
     struct failure failure;
 
     if (check_identity(member, change, identity, &failure) != 0) {
@@ -139,13 +141,25 @@ static void add_identified(struct member *member, const struct identity *identit
         fail(member, &failure);
         return;
     }
+    known = configuration_find(&configuration, newcomer.id);
+    if (known && known->role == MEMBER_VOTER) {
+        finish(member, NULL, configuration.index, NULL);
+        return;
+    }
     member->change_target = newcomer.id;
-    if (configuration_find(&configuration, newcomer.id))
+    if (known)
         configuration_set_role(&configuration, newcomer.id, MEMBER_STANDBY, true);
     else
         configuration_add(&configuration, &newcomer);
     journal(LOG_NOTICE, "Adding member %s at %s.", newcomer.name, newcomer.peer_address);
     commit(member, &configuration);
+}
+
+/* The voter that the change asks to add, if there is one; check_request() compared addresses. */
+static const struct server *named_voter(const struct member *member) {
+    const struct server *named = configuration_find_name(&member->committed, member->change->name);
+
+    return named && named->role == MEMBER_VOTER ? named : NULL;
 }
 
 static void identified(void *data, const struct identity *identity, const struct failure *failure) {
@@ -157,10 +171,12 @@ static void identified(void *data, const struct identity *identity, const struct
     free(identification);
     if (!current)
         return;
-    if (failure)
-        fail(member, failure);
-    else
+    if (!failure)
         add_identified(member, identity);
+    else if (named_voter(member))
+        finish(member, NULL, member->committed.index, NULL); /* as far as anyone can tell */
+    else
+        fail(member, failure);
 }
 
 /* Whether the cluster has a server of this name and address already, or one of them is taken. */
@@ -192,7 +208,7 @@ static void start_adding(struct member *member) {
         fail(member, &failure);
         return;
     }
-    if (named && named->role == MEMBER_VOTER) {
+    if (named && named->id == member->id) {
         finish(member, NULL, member->committed.index, NULL);
         return;
     }

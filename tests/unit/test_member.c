@@ -446,6 +446,41 @@ static void L14_L21_a_voter_is_added_without_raft_catch_up(void **state) {
     assert_int_equal(configuration_voters(member_configuration(world_node(4)->member)), 4);
 }
 
+static void adding_a_voter_again_succeeds_and_changes_nothing(void **state) {
+    uint64_t leader = world_leader(), other = other_than(leader);
+    uint64_t index = member_configuration(world_node(leader)->member)->index;
+    char name[] = "node0";
+
+    (void)state;
+    name[4] = (char)('0' + other);
+    world_change(leader, &change, CHANGE_ADD_VOTER, name);
+    answer_identify(other, 0);
+    assert_true(change.done && change.succeeded);
+    assert_int_equal(change.index, index);
+    name[4] = (char)('0' + leader);
+    change = (struct world_change){0};
+    world_change(leader, &change, CHANGE_ADD_VOTER, name);
+    assert_true(change.done && change.succeeded);
+    assert_int_equal(change.index, index);
+}
+
+static void L7_a_voter_whose_disk_was_wiped_is_not_the_voter_that_it_was(void **state) {
+    uint64_t leader = world_leader(), wiped = other_than(leader);
+    uint64_t index = member_configuration(world_node(leader)->member)->index;
+    struct identity identity = world_node(wiped)->identity;
+
+    (void)state;
+    identity.member_id = 4711;
+    identity.cluster_id = 0;
+    world_change(leader, &change, CHANGE_ADD_VOTER, identity.name);
+    assert_non_null(world.identify.callback);
+    world.identify.callback(world.identify.data, &identity, NULL);
+    assert_true(change.done && !change.succeeded);
+    assert_int_equal(change.failure.code, ERROR_ALREADY_EXISTS);
+    assert_non_null(strstr(change.failure.message, "remove the member first"));
+    assert_int_equal(member_configuration(world_node(leader)->member)->index, index);
+}
+
 static void L18_a_timeout_in_the_past_does_not_spin(void **state) {
     struct member *member = world_node(world_leader())->member;
 
@@ -649,6 +684,8 @@ int main(void) {
         THREE(L6_an_error_of_a_step_stops_the_node),
         THREE(L12_a_write_that_was_cut_off_meanwhile_is_not_reported),
         OWN(L14_L21_a_voter_is_added_without_raft_catch_up),
+        THREE(adding_a_voter_again_succeeds_and_changes_nothing),
+        THREE(L7_a_voter_whose_disk_was_wiped_is_not_the_voter_that_it_was),
         THREE(L18_a_timeout_in_the_past_does_not_spin),
         THREE(L19_leadership_is_handed_over_under_load),
         THREE(L19_a_lost_timeout_now_is_sent_again),
