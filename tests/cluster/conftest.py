@@ -33,51 +33,41 @@ def pytest_runtest_makereport(item, call):
                 report.sections.append((f"what {node.name} said", "\n".join(lines)))
 
 
-@pytest.fixture(scope="session")
-def bus():
-    bus = Bus()
-    yield bus
-    bus.close()
-
-
-@pytest.fixture(scope="session")
-def _cluster_factory(bus):
-    def make(size=3, settings=()):
-        cluster = Cluster(bus, settings)
-        _open_clusters.append(cluster)
-        if size:
-            cluster.start(size)
-        return cluster
-
-    return make
+def _make(size, settings=()):
+    cluster = Cluster(Bus(), settings)
+    _open_clusters.append(cluster)
+    return cluster.start(size) if size else cluster
 
 
 def _close(cluster):
     try:
         cluster.close()
     finally:
+        cluster.bus.close()
         _open_clusters.remove(cluster)
 
 
 @pytest.fixture
-def make_cluster(_cluster_factory):
+def make_cluster():
     """Makes clusters that are the test's own, for tests that hurt them."""
-    clusters = []
-
-    def make(size=3, settings=()):
-        clusters.append(_cluster_factory(0, settings))
-        return clusters[-1].start(size) if size else clusters[-1]
-
-    yield make
-    for cluster in clusters:
+    before = len(_open_clusters)
+    yield lambda size=3, settings=(): _make(size, settings)
+    for cluster in _open_clusters[before:]:
         _close(cluster)
 
 
 @pytest.fixture(scope="module")
-def _shared_cluster(_cluster_factory):
-    cluster = _cluster_factory(3)
-    yield cluster
-    _close(cluster)
+def _shared_cluster():
+    before = len(_open_clusters)
+    yield _make(3)
+    for cluster in _open_clusters[before:]:
+        _close(cluster)
+
+
+@pytest.fixture
+def bus(cluster):
+    """The private bus of the shared nodes."""
+    return cluster.bus
 
 
 @pytest.fixture
