@@ -88,10 +88,11 @@ int log_store_append(struct log_store *log, uint64_t first_index, const struct l
 /* Puts term and vote into the buffer; durable after the next flush. -ENOSPC as above. */
 int log_store_set_vote(struct log_store *log, uint64_t term, uint64_t vote);
 /*
- * Puts a mark into the buffer; durable after the next flush. index is above that of the former mark
- * and at most the last index, and the state has it on disk: no entry up to there is replayed after
- * that. The configuration is copied. -ENOSPC as above; -EMSGSIZE: the configuration is larger than
- * CONFIGURATION_SIZE_MAX or does not fit into a file, and nothing was put.
+ * Puts a mark into the buffer; durable after the next flush. index is at most the last index, and
+ * the state has everything up to there on disk: a start refuses a state that ends before the mark.
+ * It is not below the former mark; for the same index nothing is put. The configuration is copied.
+ * -ENOSPC as above; -EMSGSIZE: the configuration is larger than CONFIGURATION_SIZE_MAX or than a
+ * file of the log holds, and nothing was put.
  */
 int log_store_set_mark(struct log_store *log, const struct log_mark *mark);
 /*
@@ -104,8 +105,10 @@ int log_store_reset(struct log_store *log, const struct log_mark *mark);
 /*
  * Removes the oldest files, as long as all entries in them are below keep_from and at most the
  * durable mark's index, and never the one that is written to. *ret_first_index (may be NULL): the
- * first index that can be read from now on, at most keep_from if anything was removed. -ENOSPC:
- * nothing was removed. Any other error: the node has to stop.
+ * first index that can be read from now on, at most keep_from if anything was removed. After an
+ * error nothing that matters is lost: with -ENOSPC nothing was removed, otherwise
+ * log_store_first_index() says what can be read, and files that are left go with the next ones, or
+ * at a start.
  */
 int log_store_drop(struct log_store *log, uint64_t keep_from, uint64_t *ret_first_index);
 /*

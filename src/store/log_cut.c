@@ -37,6 +37,8 @@ static int put_mark(struct log_store *log, enum record_kind kind, const struct l
 
 int log_store_set_mark(struct log_store *log, const struct log_mark *mark) {
     check(mark->index <= log->content.index.last_index);
+    if (mark->index == log->content.mark.index)
+        return log->pending ? -ENOSPC : 0;
     return put_mark(log, RECORD_MARK, mark);
 }
 
