@@ -228,14 +228,28 @@ static void note_leader(struct guard *guard, raft_term term, raft_id id) {
     guard->leader_id = id;
 }
 
+/*
+ * libraft answers with its own, higher term, and looks at nothing else but prev_log_index: that is
+ * what it rejects. L33: 0 would say that it rejects nothing and stores what follows up to a
+ * last_log_index that it never set (L16). If the sender leads the higher term when the answer
+ * arrives, it would count that as a match. So what stands at the log's beginning is refused as if
+ * it stood behind the first entry.
+ */
+static enum guard_verdict refuse_lower_term(struct raft_append_entries *args) {
+    if (args->prev_log_index == 0) {
+        args->prev_log_index = 1;
+        args->prev_log_term = 1;
+    }
+    return GUARD_PASS;
+}
+
 static enum guard_verdict receive_append(struct guard *guard, const struct raft *raft,
                                          struct raft_message *message, const char **ret_reason) {
     struct raft_append_entries *args = &message->append_entries;
     enum guard_verdict verdict;
 
-    /* libraft answers with its own, higher term, and looks at nothing else. */
     if (args->term < raft->current_term) {
-        return GUARD_PASS;
+        return refuse_lower_term(args);
     }
     /* L10: a term has one leader. libraft asserts so where it is the leader itself, and follows
      * whoever sent last where it is not. */

@@ -214,6 +214,31 @@ static void L32_only_the_leader_of_the_term_hands_leadership_over(void **state) 
     (void)state;
 }
 
+static void L33_a_leader_of_an_earlier_term_is_refused_at_the_log_s_beginning_too(void **state) {
+    const struct raft_append_entries_result *answer;
+    const struct raft_message *sent;
+    struct driver d;
+
+    /* It is late: its sender was elected in term 3 meanwhile, and would take "nothing rejected, all
+     * stored up to 5" for a match. */
+    driver_start_usual(&d);
+    assert_int_equal(APPEND(2, .term = 2), GUARD_PASS);
+    sent = driver_sent(&d, 2, RAFT_APPEND_ENTRIES_RESULT);
+    assert_non_null(sent);
+    answer = &sent->append_entries_result;
+    assert_int_equal(answer->term, 3);
+    assert_int_not_equal(answer->rejected, 0);
+    driver_stop(&d);
+
+    /* A leader that gets it probes from the beginning, as before. */
+    driver_start_usual(&d);
+    driver_elect(&d);
+    assert_int_equal(driver_result(&d, 3, 4, 1, 0), GUARD_PASS);
+    driver_assert_leads(&d);
+    driver_stop(&d);
+    (void)state;
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(L2_a_leader_does_not_vote_in_the_term_that_it_leads),
@@ -227,6 +252,7 @@ int main(void) {
         cmocka_unit_test(L30_a_grant_of_an_earlier_pre_vote_does_not_count),
         cmocka_unit_test(L31_a_removed_server_does_not_make_the_leader_step_down),
         cmocka_unit_test(L32_only_the_leader_of_the_term_hands_leadership_over),
+        cmocka_unit_test(L33_a_leader_of_an_earlier_term_is_refused_at_the_log_s_beginning_too),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
