@@ -84,6 +84,11 @@ int state_set_cache(DB_ENV *environment, size_t size) {
                                       (uint32_t)(size & ((1U << 30) - 1)), 1);
 }
 
+int state_spread_checkpoints(DB_ENV *environment, bool spread) {
+    return environment->set_mp_max_write(environment, spread ? CHECKPOINT_PAGES : 0,
+                                         spread ? CHECKPOINT_PAUSE_US : 0);
+}
+
 static int open_environment(struct state *state) {
     DB_ENV *environment;
     int r;
@@ -103,7 +108,7 @@ static int open_environment(struct state *state) {
                                   DB_INIT_LOG | DB_INIT_TXN,
                               0600);
     if (r == 0)
-        r = environment->set_mp_max_write(environment, CHECKPOINT_PAGES, CHECKPOINT_PAUSE_US);
+        r = state_spread_checkpoints(environment, true);
     return state_error(r);
 }
 
@@ -279,7 +284,7 @@ static int open_trees(struct state *state) {
 
     r = open_environment(state);
     if (r == 0)
-        r = open_tree(state, "keys", &state->keys);
+        r = open_tree(state, STATE_KEYS, &state->keys);
     if (r == 0)
         r = open_tree(state, "meta", &state->meta);
     return r;
@@ -390,7 +395,7 @@ struct state *state_close(struct state *state) {
         return NULL;
     if (state->environment) {
         state_abort(state);
-        state->environment->set_mp_max_write(state->environment, 0, 0);
+        state_spread_checkpoints(state->environment, false);
         /* Should it fail, the next start applies again what is not in the state. */
         (void)state_checkpoint(state, &durable);
     }

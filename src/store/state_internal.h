@@ -30,7 +30,8 @@ enum { STATE_RECORD_HEADER_SIZE = 24 };
 /* Begins the names of the directories in which snapshots keep records aside. */
 #define STATE_ASIDE_PREFIX "aside-"
 
-/* How all trees of users' keys are made. */
+/* The file of the users' keys, and how it is made. */
+#define STATE_KEYS "keys"
 enum { STATE_PAGE_SIZE = 8192 };
 
 struct snapshot;
@@ -87,6 +88,8 @@ static inline void state_shrink(struct buffer *buffer) {
 
 /* The cache of an environment that is open, set before DB_ENV->open. */
 int state_set_cache(DB_ENV *environment, size_t size);
+/* Whether checkpoints take their time, as they do from the start, or hurry. */
+int state_spread_checkpoints(DB_ENV *environment, bool spread);
 /* Opens what state->environment_directory names, as at a start; `new` when no state was completed
  * there yet. */
 int state_open_environment(struct state *state, bool new, struct failure *failure);
@@ -114,6 +117,9 @@ uint64_t state_hash_add(uint64_t hash, const uint8_t *key, size_t key_size,
                         const struct state_record *record);
 
 /* state_transaction.c */
+
+/* A record as it is on disk; replaces what the buffer holds. */
+void state_encode_record(const struct state_record *record, struct buffer *ret);
 
 /* Puts numbers, little-endian, and then bytes, under a name in `meta`. */
 int state_write_meta(struct state *state, const char *name, const uint64_t *numbers, size_t count,

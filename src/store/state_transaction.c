@@ -24,21 +24,26 @@ static int put(struct state *state, DB *tree, const void *key, size_t key_size, 
     return state_error(tree->put(tree, state->transaction, &key_thing, &thing, 0));
 }
 
-int state_put(struct state *state, const void *key, size_t key_size,
-              const struct state_record *record) {
+void state_encode_record(const struct state_record *record, struct buffer *ret) {
     uint64_t header[3] = {htole64(record->create_revision), htole64(record->modify_revision),
                           htole64(record->version)};
-    int r;
 
     _Static_assert(sizeof header == STATE_RECORD_HEADER_SIZE, "the header of a record");
+    ret->size = 0;
+    buffer_reserve(ret, sizeof header + record->value_size);
+    buffer_append(ret, header, sizeof header);
+    buffer_append(ret, record->value, record->value_size);
+}
+
+int state_put(struct state *state, const void *key, size_t key_size,
+              const struct state_record *record) {
+    int r;
+
     check(state->transaction);
     r = state_keep_aside(state, key, key_size);
     if (r < 0)
         return r;
-    state->record.size = 0;
-    buffer_reserve(&state->record, sizeof header + record->value_size);
-    buffer_append(&state->record, header, sizeof header);
-    buffer_append(&state->record, record->value, record->value_size);
+    state_encode_record(record, &state->record);
     return put(state, state->keys, key, key_size, state->record.data, state->record.size);
 }
 
