@@ -357,9 +357,7 @@ def test_only_one_change_is_made_at_a_time(make_cluster):
     assert cluster.member_roles().keys() == {"nodeA", "nodeB", "nodeC"} | done
 
 
-def test_a_node_takes_the_address_that_it_is_given_in_the_configuration(make_cluster):
-    """Nothing moves an address behind the members' backs: a restart with another port is no member."""
-    cluster = make_cluster()
+def test_the_membership_tells_addresses_and_the_leader(cluster):
     for member in cluster.members().members:
         node = cluster.node(member.name)
         assert member.peer_address == node.peer_address
