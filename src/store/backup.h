@@ -46,7 +46,7 @@ struct backup_writer {
     struct snapshot_reader reader; /* checks what it is given */
 };
 
-/* Begins with the header; its version is cut to BACKUP_VERSION_MAX. */
+/* Begins with the header. */
 void backup_writer_begin(struct backup_writer *writer, const struct backup_header *header,
                          struct buffer *buffer);
 /* Adds the next chunk of that snapshot. -EBADMSG with the reason when it isn't that; nothing is

@@ -286,7 +286,7 @@ static int open_trees(struct state *state) {
     if (r == 0)
         r = open_tree(state, STATE_KEYS, &state->keys);
     if (r == 0)
-        r = open_tree(state, "meta", &state->meta);
+        r = open_tree(state, STATE_META, &state->meta);
     return r;
 }
 

@@ -154,3 +154,15 @@ static int is_other(void *data, const char *name) {
 int state_has_others(const char *directory, const char *name) {
     return each_entry(directory, is_other, (void *)(uintptr_t)name);
 }
+
+static int note_entry(void *data, const char *name) {
+    (void)data;
+    (void)name;
+    return 1;
+}
+
+int state_is_empty_directory(const char *directory) {
+    int r = each_entry(directory, note_entry, NULL);
+
+    return r < 0 ? r : !r;
+}

@@ -30,8 +30,9 @@ enum { STATE_RECORD_HEADER_SIZE = 24 };
 /* Begins the names of the directories in which snapshots keep records aside. */
 #define STATE_ASIDE_PREFIX "aside-"
 
-/* The file of the users' keys, and how it is made. */
+/* The files of the trees; how the one of the users' keys is made. */
 #define STATE_KEYS "keys"
+#define STATE_META "meta"
 enum { STATE_PAGE_SIZE = 8192 };
 
 struct snapshot;
@@ -151,6 +152,9 @@ int state_remove_path(const char *path);
 int state_remove_leftovers(const char *directory, const char *current);
 /* Whether there are environments other than the one of this name; negative errno. */
 int state_has_others(const char *directory, const char *name);
+
+/* 1: nothing is in there; 0: something is; negative errno. */
+int state_is_empty_directory(const char *directory);
 
 /* snapshot_aside.c */
 
