@@ -155,11 +155,18 @@ static raft_index matched_by_leader(const struct raft *raft, raft_term term) {
                                                                       : 0;
 }
 
+/* The last index that is known here to be committed. */
+static raft_index committed_index(const struct guard *guard, const struct raft *raft) {
+    return guard->applied_index > raft->commit_index ? guard->applied_index : raft->commit_index;
+}
+
 /* Whether entries from `index` on, which holds another term than the leader's, may be cut off. */
-static enum guard_verdict check_truncation(const struct raft *raft, raft_index index,
-                                           raft_index match, const char **ret_reason) {
-    /* L26: libraft would end the step with RAFT_SHUTDOWN, and a wrong peer stop this node. */
-    if (index <= raft->commit_index) {
+static enum guard_verdict check_truncation(const struct guard *guard, const struct raft *raft,
+                                           raft_index index, raft_index match,
+                                           const char **ret_reason) {
+    /* L26: libraft would end the step with RAFT_SHUTDOWN, or cut off what is applied, and a wrong
+     * peer stop this node. */
+    if (index <= committed_index(guard, raft)) {
         return close_link("it contradicts a committed entry", ret_reason);
     }
     /* L27: a leader only appends to its log, so within a term it can't take back what it sent.
@@ -176,7 +183,7 @@ static enum guard_verdict check_truncation(const struct raft *raft, raft_index i
     return GUARD_PASS;
 }
 
-static enum guard_verdict check_conflicts(const struct raft *raft,
+static enum guard_verdict check_conflicts(const struct guard *guard, const struct raft *raft,
                                           const struct raft_append_entries *args,
                                           const char **ret_reason) {
     raft_index match = matched_by_leader(raft, args->term);
@@ -185,7 +192,7 @@ static enum guard_verdict check_conflicts(const struct raft *raft,
         raft_term term = trail_term_of(&raft->trail, args->prev_log_index);
 
         if (term != 0 && term != args->prev_log_term &&
-            args->prev_log_index <= raft->commit_index) {
+            args->prev_log_index <= committed_index(guard, raft)) {
             return close_link("it contradicts a committed entry", ret_reason); /* L26 */
         }
         if (term != args->prev_log_term) {
@@ -200,7 +207,7 @@ static enum guard_verdict check_conflicts(const struct raft *raft,
             return GUARD_PASS; /* the log ends before it */
         }
         if (term != args->entries[i].term) {
-            return check_truncation(raft, index, match, ret_reason);
+            return check_truncation(guard, raft, index, match, ret_reason);
         }
     }
     return GUARD_PASS;
@@ -261,7 +268,7 @@ static enum guard_verdict receive_append(struct guard *guard, const struct raft 
     if (verdict != GUARD_PASS) {
         return verdict;
     }
-    verdict = check_conflicts(raft, args, ret_reason);
+    verdict = check_conflicts(guard, raft, args, ret_reason);
     if (verdict != GUARD_PASS) {
         return verdict;
     }

@@ -17,6 +17,8 @@ enum guard_verdict {
 struct guard {
     raft_term leader_term; /* the term in which leader_id was seen to lead */
     raft_id leader_id;
+    /* What is applied here is committed; after a start libraft does not know it yet. */
+    raft_index applied_index;
     bool installing; /* a snapshot is being installed */
 };
 

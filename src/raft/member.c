@@ -186,6 +186,7 @@ int member_receive(struct member *member, uint64_t from, const Raftkv__V1__PeerM
     if (result < 0)
         return result;
     settle_change(member);
+    member->guard.applied_index = member->applied_index;
     verdict = guard_receive(&member->guard, &member->raft, &message, ret_reason);
     if (verdict != GUARD_PASS) {
         journal(LOG_DEBUG, "A message of member %016llx was dropped: %s.", (unsigned long long)from,

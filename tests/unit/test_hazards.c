@@ -330,6 +330,27 @@ static void L26_a_leader_that_contradicts_what_is_committed_stops_nobody(void **
     (void)state;
 }
 
+static void L26_after_a_start_nobody_takes_back_what_is_applied(void **state) {
+    struct driver d;
+    struct raft before;
+
+    /* libraft counts nothing of it as committed yet. */
+    driver_start_usual(&d);
+    assert_int_not_equal(d.raft.commit_index, 4);
+    d.guard.applied_index = 4;
+    before = d.raft;
+    assert_int_equal(APPEND(2, .term = 4, .prev = 4, .prev_term = 3), GUARD_CLOSE);
+    assert_int_equal(APPEND(2, .term = 4, .prev = 3, .prev_term = 2, .count = 1, .terms = {4}),
+                     GUARD_CLOSE);
+    driver_assert_unchanged(&d, &before);
+    /* What is not applied may be cut off. */
+    assert_int_equal(APPEND(2, .term = 4, .prev = 4, .prev_term = 2, .count = 1, .terms = {4}),
+                     GUARD_PASS);
+    driver_assert_follows(&d, 2, 4);
+    driver_stop(&d);
+    (void)state;
+}
+
 static void L26_a_leader_of_an_earlier_term_learns_the_present_one(void **state) {
     struct driver d;
     const struct raft_message *answer;
@@ -406,6 +427,7 @@ int main(void) {
         cmocka_unit_test(L25_a_leader_settles_its_change_when_it_is_applied),
         cmocka_unit_test(L25_a_change_that_is_there_already_is_no_second_one),
         cmocka_unit_test(L26_a_leader_that_contradicts_what_is_committed_stops_nobody),
+        cmocka_unit_test(L26_after_a_start_nobody_takes_back_what_is_applied),
         cmocka_unit_test(L26_a_leader_of_an_earlier_term_learns_the_present_one),
         cmocka_unit_test(L27_a_leader_does_not_take_back_what_it_sent),
         cmocka_unit_test(L28_the_first_configuration_is_not_rolled_back),
