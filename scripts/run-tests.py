@@ -9,7 +9,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BUILD_ROOT = Path(os.environ.get("RAFTKV_BUILD_ROOT", REPOSITORY))
-DEFAULT = ["unit", "sim", "cluster", "asserts", "sanitize", "clang"]
+DEFAULT = ["unit", "sim", "cluster", "asserts", "sanitize", "clang", "fuzz"]
 
 BUILDS = {
     "build-test": ["--buildtype=debugoptimized"],
@@ -21,6 +21,19 @@ BUILDS = {
     ],
     "build-asserts": ["--buildtype=debugoptimized"],
     "build-clang": ["--buildtype=debugoptimized"],
+    "build-fuzz": [
+        "--buildtype=debug",
+        "-Doptimization=1",
+        "-Db_sanitize=address,undefined",
+        "-Db_lundef=false",
+        "-Dfuzz=true",
+    ],
+}
+
+# Builds with a libraft of their own: where it is, and how scripts/libraft-asserts makes it.
+LIBRAFTS = {
+    "build-asserts": ("libraft-asserts", {}),
+    "build-fuzz": ("libraft-fuzz", {"LIBRAFT_SANITIZE": "address,fuzzer-no-link", "CC": "clang"}),
 }
 
 
@@ -42,24 +55,32 @@ class Counts:
         return bool(cases)
 
 
-def build(name):
+def build_libraft(name):
+    """Builds the libraft of a build directory unless it is there, and returns its path."""
+    prefix, settings = LIBRAFTS[name]
+    libraft = BUILD_ROOT / prefix
+    if not (libraft / "lib").exists():
+        environment = dict(os.environ, **settings)
+        command = ["scripts/libraft-asserts", str(libraft)]
+        subprocess.run(command, cwd=REPOSITORY, env=environment, check=True)
+    return libraft
+
+
+def build(name, *targets):
     """Sets a build directory up, builds in it, and returns its path."""
     directory = BUILD_ROOT / name
     environment = dict(os.environ)
-    if name == "build-clang":
+    if name in ("build-clang", "build-fuzz"):
         environment["CC"] = "clang"
-    if name == "build-asserts":
-        libraft = BUILD_ROOT / "libraft-asserts"
-        if not (libraft / "lib").exists():
-            subprocess.run(["scripts/libraft-asserts", str(libraft)], cwd=REPOSITORY, check=True)
-        environment["PKG_CONFIG_PATH"] = str(libraft / "lib" / "pkgconfig")
+    if name in LIBRAFTS:
+        environment["PKG_CONFIG_PATH"] = str(build_libraft(name) / "lib" / "pkgconfig")
     if not (directory / "build.ninja").exists():
         subprocess.run(
             ["meson", "setup", str(directory), str(REPOSITORY), *BUILDS[name]],
             env=environment,
             check=True,
         )
-    subprocess.run(["ninja", "-C", str(directory)], check=True)
+    subprocess.run(["ninja", "-C", str(directory), *targets], check=True)
     return directory
 
 
@@ -106,6 +127,8 @@ def run_suite(counts, suite, arguments):
         run_pytest(counts, directory, arguments)
     elif suite == "clang":
         run_meson(counts, build("build-clang"), "unit")
+    elif suite == "fuzz":
+        run_meson(counts, build("build-fuzz", "fuzz-targets"), "fuzz")
 
 
 def main():
