@@ -83,8 +83,10 @@ void promotion_advance(struct member *member) {
 
     if (member->failed || member->stepping)
         return;
-    if (member->removed.id != 0)
+    if (member->removed.id != 0) {
+        member->poll_at = member_now(member) + POLL_MS;
         advance_goodbye(member);
+    }
     if (!member_is_leader(member))
         return;
     server = promoting_server(member);

@@ -288,6 +288,22 @@ static void L2_a_leader_hands_over_before_it_is_removed(void **state) {
     assert_true(change.succeeded);
 }
 
+static void a_leader_that_takes_leave_of_a_removed_member_does_not_spin(void **state) {
+    uint64_t leader = world_leader();
+    char name[] = "node0";
+
+    (void)state;
+    name[4] = (char)('0' + other_than(leader));
+    world_change(leader, &change, CHANGE_REMOVE, name);
+    assert_true(world_run(change_is_done, 5000));
+    assert_true(change.succeeded);
+    for (int i = 0; i < 100; i++) {
+        world_pass(20);
+        member_tick(world_node(leader)->member);
+        assert_true(member_deadline(world_node(leader)->member) > world.now);
+    }
+}
+
 static void L2_the_last_voter_stays(void **state) {
     (void)state;
     world_start(1, 1);
@@ -676,6 +692,7 @@ int main(void) {
         THREE(L1_a_configuration_is_alone_in_its_message),
         OWN(L2_a_sole_voter_starts_in_a_new_term_with_its_own_vote),
         THREE(L2_a_leader_hands_over_before_it_is_removed),
+        THREE(a_leader_that_takes_leave_of_a_removed_member_does_not_spin),
         OWN(L2_the_last_voter_stays),
         OWN(L3_a_leader_serves_only_after_an_entry_of_its_term_is_applied),
         THREE(L5_nothing_is_applied_before_it_is_durable_here),
