@@ -40,21 +40,24 @@ uint64_t doors_cluster_of(const struct node *node, uint64_t member_id) {
 }
 
 /*
- * A name or a peer address that the configuration gives to another member: the claimant was
- * replaced, or its disk was wiped (then it has a new id, and must be removed and added again;
- * hazard L7).
+ * A name that the configuration gives to another member: the claimant's disk was wiped (then it has
+ * a new id, and must be removed and added again; hazard L7). Unless it has joined the cluster since:
+ * then the configuration that is applied here is old, after a restart perhaps very old, and only
+ * the serving leader knows better.
  */
 static int check_against_configuration(const struct node *node, const struct identity *from,
                                        struct failure *failure) {
     const struct configuration *configuration = member_configuration(node->member);
     const struct server *named = configuration_find_name(configuration, from->name);
     const struct server *server = configuration_find(configuration, from->member_id);
+    struct member_view view;
 
+    member_get_view(node->member, &view);
     if (server && strcmp(server->name, from->name) != 0)
         return failure_set(failure, ERROR_INVALID_ARGUMENT,
                            "Member %016llx is %s here, but calls itself %s.",
                            (unsigned long long)from->member_id, server->name, from->name);
-    if (!server && named)
+    if (!server && named && (from->cluster_id == 0 || view.serving))
         return failure_set(failure, ERROR_INVALID_ARGUMENT,
                            "The name %s belongs to member %016llx, not to %016llx. If its data "
                            "directory is new, remove the member and add it again.",
