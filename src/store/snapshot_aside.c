@@ -15,6 +15,18 @@
 
 enum { ASIDE_CACHE_SIZE = 2 * 1024 * 1024 };
 
+/* What goes wrong here only ends a snapshot, and its error says enough. */
+static void drop_message(const DB_ENV *environment, const char *prefix, const char *message) {
+    (void)environment;
+    (void)prefix;
+    (void)message;
+}
+
+/* A cache that nothing can be written out of says that it has no memory. */
+static int aside_error(int result) {
+    return result == ENOMEM ? -ENOSPC : state_error(result);
+}
+
 static int open_aside(struct snapshot *snapshot) {
     DB_ENV *environment;
     int r;
@@ -23,6 +35,7 @@ static int open_aside(struct snapshot *snapshot) {
     if (r != 0)
         return state_error(r);
     snapshot->aside_environment = environment;
+    environment->set_errcall(environment, drop_message);
     r = state_set_cache(environment, ASIDE_CACHE_SIZE);
     if (r == 0)
         r = environment->set_tmp_dir(environment, snapshot->aside_directory);
@@ -86,7 +99,7 @@ static int keep(struct snapshot *snapshot, const void *key, size_t key_size) {
     if (r == 0)
         return 0;
     if (r != DB_NOTFOUND) {
-        snapshot->error = state_error(r);
+        snapshot->error = aside_error(r);
         return 0;
     }
     state_shrink(&snapshot->record);
@@ -99,7 +112,7 @@ static int keep(struct snapshot *snapshot, const void *key, size_t key_size) {
     }
     r = aside->put(aside, NULL, &key_thing, &thing, 0);
     if (r != 0)
-        snapshot->error = state_error(r);
+        snapshot->error = aside_error(r);
     else
         snapshot->kept++;
     return 0;

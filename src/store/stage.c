@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -25,10 +26,20 @@ struct stage {
     DB_ENV *environment;
     DB *keys;
     struct buffer record;
-    bool failed;   /* it can only be discarded */
-    bool finished; /* all of it is durable */
-    bool current;  /* `current` may name it: the directory stays */
+    char message[256]; /* Berkeley DB's first one */
+    bool failed;       /* it can only be discarded */
+    bool finished;     /* all of it is durable */
+    bool current;      /* `current` may name it: the directory stays */
 };
+
+/* Must not call Berkeley DB. What follows the first message follows from it. */
+static void keep_message(const DB_ENV *environment, const char *prefix, const char *message) {
+    struct stage *stage = environment->app_private;
+
+    (void)prefix;
+    if (!stage->message[0])
+        snprintf(stage->message, sizeof stage->message, "%s", message);
+}
 
 static int open_trees(struct stage *stage) {
     DB_ENV *environment;
@@ -39,6 +50,8 @@ static int open_trees(struct stage *stage) {
     if (r != 0)
         return state_error(r);
     stage->environment = environment;
+    environment->app_private = stage;
+    environment->set_errcall(environment, keep_message);
     r = state_set_cache(environment, STAGE_CACHE_SIZE);
     if (r == 0)
         r = environment->open(environment, stage->path, DB_CREATE | DB_PRIVATE | DB_INIT_MPOOL,
@@ -100,11 +113,14 @@ int stage_open(struct stage **ret, const char *directory, const struct snapshot_
 static int put(struct stage *stage, const struct snapshot_record *record) {
     DBT key = {.data = (void *)(uintptr_t)record->key, .size = (uint32_t)record->key_size};
     DBT value;
+    int r;
 
     state_shrink(&stage->record);
     state_encode_record(&record->record, &stage->record);
     value = (DBT){.data = stage->record.data, .size = (uint32_t)stage->record.size};
-    return state_error(stage->keys->put(stage->keys, NULL, &key, &value, 0));
+    r = stage->keys->put(stage->keys, NULL, &key, &value, 0);
+    /* A cache that nothing can be written out of says that it has no memory. */
+    return r == ENOMEM ? -ENOSPC : state_error(r);
 }
 
 int stage_put_chunk(struct stage *stage, const void *data, size_t size, struct failure *failure) {
@@ -124,7 +140,8 @@ int stage_put_chunk(struct stage *stage, const void *data, size_t size, struct f
         return 0;
     stage->failed = true;
     failure_set(failure, r == -ENOSPC ? ERROR_NO_SPACE : ERROR_INTERNAL,
-                "Can't write what was received to %s: %s.", stage->path, strerror(-r));
+                "Can't write what was received to %s: %s%s%s.", stage->path, strerror(-r),
+                stage->message[0] ? ": " : "", stage->message);
     return r;
 }
 

@@ -1,6 +1,7 @@
 /* A snapshot is the state at one index, whatever is applied while it is read. */
 #include "test_state_fixture.h"
 
+#include <db.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -433,6 +434,76 @@ static void nothing_is_left_of_what_was_kept_aside(void **fixture) {
     assert_int_equal(access(left, F_OK), -1);
 }
 
+/* Makes Berkeley DB's writes to what is kept aside fail; what fails in one hook is tried again
+ * through the other. The hooks are the whole process's. */
+static bool no_space_for(int descriptor) {
+    _cleanup_free_ char *link = xasprintf("/proc/self/fd/%d", descriptor);
+    char path[256];
+    ssize_t size = readlink(link, path, sizeof path - 1);
+
+    assert_true(size > 0);
+    path[size] = '\0';
+    errno = ENOSPC;
+    return strstr(path, "/aside-");
+}
+
+static ssize_t failing_pwrite(int descriptor, const void *data, size_t size, off_t offset) {
+    return no_space_for(descriptor) ? -1 : pwrite(descriptor, data, size, offset);
+}
+
+static ssize_t failing_write(int descriptor, const void *data, size_t size) {
+    return no_space_for(descriptor) ? -1 : write(descriptor, data, size);
+}
+
+/* Each key of `keys` is put with a value of VALUE bytes, in one transaction. */
+static void put_keys(struct state *state, unsigned keys, uint64_t index) {
+    enum { VALUE = 10000 };
+    static uint8_t value[VALUE];
+    struct state_record record = {index, index, 1, value, sizeof value};
+
+    assert_int_equal(state_begin(state), 0);
+    for (unsigned i = 0; i < keys; i++) {
+        char key[16];
+
+        snprintf(key, sizeof key, "%08u", i);
+        assert_int_equal(state_put(state, key, 8, &record), 0);
+    }
+    assert_int_equal(state_commit(state, index, 1), 0);
+}
+
+static void a_snapshot_without_space_ends_and_the_state_goes_on(void **fixture) {
+    enum { KEYS = 500 };
+    struct buffer bytes = BUFFER_NULL;
+    struct snapshot *snapshot;
+    uint64_t before, after;
+    struct state *state;
+    bool last;
+
+    db_env_set_func_pwrite(failing_pwrite);
+    db_env_set_func_write(failing_write);
+    state = open_state(*fixture, 0);
+    put_keys(state, KEYS, 1);
+    assert_int_equal(state_hash(state, &before), 0);
+    assert_int_equal(snapshot_open(&snapshot, state), 0);
+    assert_int_equal(state_begin(state), 0);
+    for (unsigned i = 0; i < KEYS; i++) {
+        char key[16];
+
+        snprintf(key, sizeof key, "%08u", i);
+        assert_int_equal(state_delete(state, key, 8), 0);
+    }
+    state_abort(state);
+    assert_int_equal(state_hash(state, &after), 0);
+    assert_true(after == before);
+    assert_int_equal(snapshot_next(snapshot, 1000, &bytes, &last), -ENOSPC);
+    assert_int_equal(bytes.size, 0);
+    snapshot_close(snapshot);
+    put_keys(state, KEYS, 2);
+    state_close(state);
+    db_env_set_func_pwrite(NULL);
+    db_env_set_func_write(NULL);
+}
+
 /* ---- chunks from elsewhere ---- */
 
 static void every_flipped_bit_of_a_chunk_is_noticed(void **fixture) {
@@ -545,6 +616,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(an_emptied_state_is_one_chunk_without_records, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(nothing_is_left_of_what_was_kept_aside, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_snapshot_without_space_ends_and_the_state_goes_on, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(every_flipped_bit_of_a_chunk_is_noticed, setup, teardown),
         cmocka_unit_test_setup_teardown(a_chunk_fits_only_behind_the_one_before_it, setup,
                                         teardown),

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -353,6 +354,27 @@ static void a_state_that_was_switched_and_lost_current_is_refused(void **fixture
     assert_true(exists(pair->to, "state-2"));
 }
 
+static void a_switch_that_cannot_write_current_keeps_the_old_state(void **fixture) {
+    struct pair *pair = *fixture;
+    struct state *state = open_state(pair->to, 0);
+    _cleanup_free_ char *in_the_way = xasprintf("%s/current.new", pair->to);
+    struct stage *stage = make_stage(pair, pair->to);
+    struct failure failure = {0};
+
+    assert_int_equal(model_apply(state, 7, 50), 0);
+    assert_int_equal(stage_finish(stage), 0);
+    assert_int_equal(mkdir(in_the_way, 0700), 0);
+    assert_true(state_switch(state, stage, &failure) < 0);
+    assert_non_null(strstr(failure.message, "current"));
+    stage_discard(stage);
+    assert_false(exists(pair->to, "state-2"));
+    state_close(state);
+    assert_int_equal(rmdir(in_the_way), 0);
+    state = open_state(pair->to, 0);
+    assert_int_equal(model_verify(state, 50), 70);
+    state_close(state);
+}
+
 struct beside {
     struct state *state;
     atomic_bool stop;
@@ -411,6 +433,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_crash_within_the_switch_leaves_the_one_or_the_other,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(a_state_that_was_switched_and_lost_current_is_refused,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(a_switch_that_cannot_write_current_keeps_the_old_state,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(a_switch_waits_for_the_checkpoint_beside_it, setup,
                                         teardown),
