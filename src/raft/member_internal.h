@@ -69,6 +69,7 @@ struct proposal_queue {
 
 enum change_phase {
     PHASE_IDENTIFY, /* asking the new node who it is */
+    PHASE_LISTEN,   /* too few voters have been heard of yet to let one go */
     PHASE_COMMIT,   /* an entry is to be applied */
     PHASE_PROMOTE,  /* the standby catches up; the leader promotes it (promotion.c) */
     PHASE_TRANSFER, /* waiting for the target to catch up, or for its election */

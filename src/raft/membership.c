@@ -3,8 +3,8 @@
  * out. Each has a phase:
  *
  *   add voter   IDENTIFY -> COMMIT (standby, marked promoting) -> PROMOTE -> done
- *   remove      [TRANSFER if it is the leader itself ->] COMMIT -> done
- *   demote      [TRANSFER if it is the leader itself ->] COMMIT -> done
+ *   remove      [LISTEN ->] [TRANSFER if it is the leader itself ->] COMMIT -> done
+ *   demote      [LISTEN ->] [TRANSFER if it is the leader itself ->] COMMIT -> done
  *   transfer    TRANSFER -> done
  *
  * The wish to promote is part of the configuration, so that whoever leads carries it out
@@ -37,6 +37,12 @@ bool membership_is_live(const struct member *member, uint64_t id) {
         return true;
     return member_progress(member, id, &match, &last_contact) && last_contact > 0 &&
            member_now(member) - last_contact < 2 * member->election_timeout;
+}
+
+/* Who leads since a moment ago may not have heard of everyone yet: only a change that has waited as
+ * long as it takes to be dead calls anyone so. */
+static bool is_old_enough(const struct member *member) {
+    return member_now(member) - member->change_started >= 2 * member->election_timeout;
 }
 
 /* ---- writing a configuration ---- */
@@ -334,7 +340,7 @@ static void advance_transfer(struct member *member) {
     }
     if (member_is_leader(member)) {
         if (member->raft.current_term != member->change_term ||
-            !membership_is_live(member, member->change_target))
+            (!membership_is_live(member, member->change_target) && is_old_enough(member)))
             transfer_failed(member); /* it lost its office and won it back, or the target is gone */
         else
             advance_transfer_as_leader(member);
@@ -368,7 +374,9 @@ static void start_reducing(struct member *member) {
         return;
     }
     if (server->role == MEMBER_VOTER && !quorum_survives(member, server->id, &failure)) {
-        fail(member, &failure);
+        member->phase = PHASE_LISTEN;
+        if (configuration_voters(&configuration) == 1 || is_old_enough(member))
+            fail(member, &failure);
         return;
     }
     if (server->id == member->id) {
@@ -481,6 +489,9 @@ void membership_advance(struct member *member) {
         return;
     member->poll_at = member_now(member) + POLL_MS;
     switch (member->phase) {
+    case PHASE_LISTEN:
+        start_reducing(member);
+        break;
     case PHASE_IDENTIFY:
         break;
     case PHASE_COMMIT:

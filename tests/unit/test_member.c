@@ -304,6 +304,70 @@ static void a_leader_that_takes_leave_of_a_removed_member_does_not_spin(void **s
     }
 }
 
+static uint64_t unheard;
+
+static bool drop_results_of_the_unheard(const struct world_message *message,
+                                        const Raftkv__V1__PeerMessage *peer) {
+    return message->from != unheard ||
+           peer->body_case != RAFTKV__V1__PEER_MESSAGE__BODY_APPEND_ENTRIES_RESULT;
+}
+
+/* Leadership goes from `old` to the result, which has heard only of `old` since. */
+static uint64_t lead_without_hearing_all(uint64_t old) {
+    uint64_t next = other_than(old);
+    char name[] = "node0";
+
+    unheard = 6 - old - next;
+    name[4] = (char)('0' + next);
+    world.filter = drop_results_of_the_unheard;
+    world_change(old, &change, CHANGE_TRANSFER, name);
+    assert_true(world_run(change_is_done, 1000));
+    assert_true(world_run(world_has_leader, 1000));
+    assert_int_equal(world_leader(), next);
+    change = (struct world_change){0};
+    return next;
+}
+
+static void L2_a_new_leader_hears_the_others_before_it_lets_a_voter_go(void **state) {
+    uint64_t old = world_leader(), leader = lead_without_hearing_all(old);
+    char name[] = "node0";
+
+    (void)state;
+    name[4] = (char)('0' + old);
+    world_change(leader, &change, CHANGE_REMOVE, name);
+    world_settle();
+    assert_false(change.done);
+    world.filter = NULL;
+    assert_true(world_run(change_is_done, 1000));
+    assert_true(change.succeeded);
+}
+
+static void L2_a_voter_that_stays_unheard_does_not_count(void **state) {
+    uint64_t old = world_leader(), leader = lead_without_hearing_all(old);
+    char name[] = "node0";
+
+    (void)state;
+    name[4] = (char)('0' + old);
+    world_change(leader, &change, CHANGE_REMOVE, name);
+    assert_true(world_run(change_is_done, 3 * ELECTION_MS));
+    assert_int_equal(change.failure.code, ERROR_WOULD_LOSE_QUORUM);
+}
+
+static void L19_a_new_leader_hands_over_to_one_that_it_has_not_heard_of_yet(void **state) {
+    uint64_t leader = lead_without_hearing_all(world_leader());
+    char name[] = "node0";
+
+    (void)state;
+    name[4] = (char)('0' + unheard);
+    world_change(leader, &change, CHANGE_TRANSFER, name);
+    world_settle();
+    assert_false(change.done);
+    world.filter = NULL;
+    assert_true(world_run(change_is_done, 1000));
+    assert_true(change.succeeded);
+    assert_string_equal(change.leader, name);
+}
+
 static void L2_the_last_voter_stays(void **state) {
     (void)state;
     world_start(1, 1);
@@ -693,6 +757,9 @@ int main(void) {
         OWN(L2_a_sole_voter_starts_in_a_new_term_with_its_own_vote),
         THREE(L2_a_leader_hands_over_before_it_is_removed),
         THREE(a_leader_that_takes_leave_of_a_removed_member_does_not_spin),
+        THREE(L2_a_new_leader_hears_the_others_before_it_lets_a_voter_go),
+        THREE(L2_a_voter_that_stays_unheard_does_not_count),
+        THREE(L19_a_new_leader_hands_over_to_one_that_it_has_not_heard_of_yet),
         OWN(L2_the_last_voter_stays),
         OWN(L3_a_leader_serves_only_after_an_entry_of_its_term_is_applied),
         THREE(L5_nothing_is_applied_before_it_is_durable_here),
