@@ -20,7 +20,8 @@ def test_nothing_acknowledged_is_lost_when_the_leader_is_killed_under_ten_writer
     assert not writers.are_done(), "the leader was killed too late to be in the middle"
     writers.join()
     assert len(writers.acknowledged) + len(writers.unknown) == 5000
-    assert len(writers.unknown) <= 10, "only what was under way may have an unknown outcome"
+    # What was under way; and a writer that lost the leader may come to a follower that forwards to it.
+    assert len(writers.unknown) <= 20
     killed.start()
     assert_nothing_is_lost(cluster, writers)
     cluster.assert_serves()
