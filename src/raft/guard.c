@@ -117,13 +117,10 @@ static bool has_other_leader(const struct guard *guard, const struct raft_messag
            message->server_id != guard->leader_id;
 }
 
-bool guard_settles_change(const struct raft *raft, struct raft_event *ret) {
+/* Tells libraft that its uncommitted configuration is committed. */
+static void settle_change(const struct raft *raft, struct raft_event *ret) {
     struct raft_configuration copy;
 
-    if (raft->state != RAFT_FOLLOWER || raft->configuration_uncommitted_index == 0 ||
-        raft->configuration_uncommitted_index > raft->commit_index) {
-        return false;
-    }
     raft_configuration_init(&copy);
     for (unsigned i = 0; i < raft->configuration.n; i++) {
         const struct raft_server *server = &raft->configuration.servers[i];
@@ -133,6 +130,30 @@ bool guard_settles_change(const struct raft *raft, struct raft_event *ret) {
     ret->type = RAFT_CONFIGURATION;
     ret->configuration.index = raft->configuration_uncommitted_index;
     ret->configuration.conf = copy;
+}
+
+bool guard_settles_change(const struct raft *raft, struct raft_event *ret) {
+    if (raft->state != RAFT_FOLLOWER || raft->configuration_uncommitted_index == 0 ||
+        raft->configuration_uncommitted_index > raft->commit_index) {
+        return false;
+    }
+    settle_change(raft, ret);
+    return true;
+}
+
+bool guard_settles_change_before(const struct raft *raft, const struct raft_message *message,
+                                 struct raft_event *ret) {
+    const struct raft_append_entries *args = &message->append_entries;
+
+    if (raft->state != RAFT_FOLLOWER || message->type != RAFT_APPEND_ENTRIES ||
+        args->term < raft->current_term || !is_second_change(raft, args)) {
+        return false;
+    }
+    /* The logs are equal up to there, the first change included. */
+    if (trail_term_of(&raft->trail, args->prev_log_index) != args->prev_log_term) {
+        return false;
+    }
+    settle_change(raft, ret);
     return true;
 }
 

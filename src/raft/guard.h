@@ -30,6 +30,13 @@ struct guard {
  * comes again when the entry is applied, and libraft ignores it.
  */
 bool guard_settles_change(const struct raft *raft, struct raft_event *ret);
+/*
+ * The same for a message that is about to come: a second configuration shows that the one before it
+ * is committed, because a leader writes no other before. It is the only one that can know so when
+ * all others have restarted, and then it commits nothing until it has got that second one across.
+ */
+bool guard_settles_change_before(const struct raft *raft, const struct raft_message *message,
+                                 struct raft_event *ret);
 
 /*
  * Looks at a message from codec_decode() (server_id is the sender). May change it: drops entries at

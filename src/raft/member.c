@@ -157,10 +157,11 @@ static void step_message(struct member *member, struct raft_message *message) {
 }
 
 /* Hazard L25: a second CHANGE must not come before libraft knows that the first is committed. */
-static void settle_change(struct member *member) {
+static void settle_change(struct member *member, const struct raft_message *next) {
     struct raft_event event = {.time = member_now(member), .capacity = UINT16_MAX};
 
-    if (guard_settles_change(&member->raft, &event))
+    if (guard_settles_change(&member->raft, &event) ||
+        guard_settles_change_before(&member->raft, next, &event))
         member_step(member, &event);
 }
 
@@ -185,7 +186,7 @@ int member_receive(struct member *member, uint64_t from, const Raftkv__V1__PeerM
     result = codec_decode(peer, from, "peer", &message, ret_reason);
     if (result < 0)
         return result;
-    settle_change(member);
+    settle_change(member, &message);
     member->guard.applied_index = member->applied_index;
     verdict = guard_receive(&member->guard, &member->raft, &message, ret_reason);
     if (verdict != GUARD_PASS) {

@@ -264,6 +264,48 @@ static void L25_a_change_that_is_committed_is_settled_before_it_is_applied(void 
     (void)state;
 }
 
+/* All have restarted: nobody knows that the first change is committed, and a leader that has two
+ * can commit nothing before the second one is stored. */
+static void L25_a_second_change_shows_that_the_first_is_committed(void **state) {
+    struct configuration four;
+    struct server server = driver_server(4, MEMBER_STANDBY);
+    struct driver d;
+    struct raft_event event;
+    struct raft_entry entry = {.term = 4, .type = RAFT_CHANGE};
+    struct raft_message second = {
+        .type = RAFT_APPEND_ENTRIES,
+        .append_entries = {.term = 4, .prev_log_index = 6, .entries = &entry, .n_entries = 1},
+    };
+
+    driver_configuration(&four, 3);
+    configuration_add(&four, &server);
+    driver_start_usual(&d);
+    assert_int_equal(APPEND(2, .term = 4, .prev = 5, .prev_term = 3, .commit = 5, .count = 1,
+                            .terms = {4}, .change = &four),
+                     GUARD_PASS);
+    assert_false(guard_settles_change(&d.raft, &event));
+
+    /* Not when the logs differ before it, nor from an old leader, nor by another entry. */
+    second.append_entries.prev_log_term = 3;
+    assert_false(guard_settles_change_before(&d.raft, &second, &event));
+    second.append_entries.prev_log_term = 4;
+    second.append_entries.term = 3;
+    assert_false(guard_settles_change_before(&d.raft, &second, &event));
+    second.append_entries.term = 4;
+    entry.type = RAFT_COMMAND;
+    assert_false(guard_settles_change_before(&d.raft, &second, &event));
+
+    entry.type = RAFT_CHANGE;
+    assert_true(guard_settles_change_before(&d.raft, &second, &event));
+    assert_int_equal(driver_step(&d, &event), 0);
+    assert_int_equal(d.raft.configuration_committed_index, 6);
+    assert_int_equal(d.raft.configuration_uncommitted_index, 0);
+    assert_false(guard_settles_change_before(&d.raft, &second, &event));
+    driver_assert_follows(&d, 2, 4);
+    driver_stop(&d);
+    (void)state;
+}
+
 static void L25_a_leader_settles_its_change_when_it_is_applied(void **state) {
     struct configuration four;
     struct server server = driver_server(4, MEMBER_STANDBY);
@@ -424,6 +466,7 @@ int main(void) {
         cmocka_unit_test(L24_a_late_append_does_not_move_the_commit_index_back),
         cmocka_unit_test(L25_a_second_change_waits_until_the_first_is_applied),
         cmocka_unit_test(L25_a_change_that_is_committed_is_settled_before_it_is_applied),
+        cmocka_unit_test(L25_a_second_change_shows_that_the_first_is_committed),
         cmocka_unit_test(L25_a_leader_settles_its_change_when_it_is_applied),
         cmocka_unit_test(L25_a_change_that_is_there_already_is_no_second_one),
         cmocka_unit_test(L26_a_leader_that_contradicts_what_is_committed_stops_nobody),
