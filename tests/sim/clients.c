@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "admin.h"
 #include "base/check.h"
 #include "base/memory.h"
 #include "model.h"
@@ -13,7 +14,7 @@
 
 enum { CLIENTS_MAX = 32, ANSWER_GRACE = 1500 * MS };
 
-enum kind { KIND_PUT, KIND_DELETE, KIND_GET, KIND_STALE_GET, KIND_LIST, KIND_ADD_VOTER };
+enum kind { KIND_PUT, KIND_DELETE, KIND_GET, KIND_STALE_GET, KIND_LIST };
 enum outcome { OUTCOME_PENDING, OUTCOME_ACKNOWLEDGED, OUTCOME_REFUSED, OUTCOME_UNKNOWN };
 
 /* What became of a put; for the end. */
@@ -36,7 +37,7 @@ struct request {
     uint64_t life;
     enum kind kind;
     uint64_t number;
-    unsigned key;   /* LIST: the limit; ADD_VOTER: the machine */
+    unsigned key;   /* LIST: the limit */
     uint64_t floor; /* an answer shows at least this revision */
     uint64_t begun, deadline;
     uint64_t value_hash;
@@ -55,7 +56,6 @@ static struct {
     uint64_t floor;   /* highest revision that anyone was shown by a write or a linearizable read */
     struct put *puts; /* by number */
     size_t put_capacity;
-    bool added[MACHINES_MAX + 1], adding[MACHINES_MAX + 1];
     struct clients_figures figures;
 } world_clients;
 
@@ -214,9 +214,6 @@ static void judge(struct request *request, const Raftkv__V1__Response *response)
         judge_list(request, response->list);
         all.figures.reads++;
         break;
-    case KIND_ADD_VOTER:
-        all.added[request->key] = true;
-        break;
     }
 }
 
@@ -230,8 +227,6 @@ static void pause_client(struct client *client) {
         world_after(chance_between(1, all.options.pause), &client->happening, next_request);
 }
 
-static void retry_add(struct happening *happening);
-
 static void finish(struct request *request) {
     struct client *client = request->client;
 
@@ -242,10 +237,6 @@ static void finish(struct request *request) {
         }
     if (client)
         pause_client(client);
-    if (request->kind == KIND_ADD_VOTER && !all.added[request->key] && !request->lost) {
-        world_after(200 * MS, &request->happening, retry_add);
-        return;
-    }
     if (!request->watched)
         free(request);
 }
@@ -260,8 +251,8 @@ static void answered(void *data, const Raftkv__V1__Response *response) {
             free(request);
         return;
     }
-    must(world_now() <= request->deadline + ANSWER_GRACE, "%s answers #%" PRIu64 " too late",
-         request->machine->name, request->number);
+    must(world_now() <= machine_excuse(request->machine, request->deadline) + ANSWER_GRACE,
+         "%s answers #%" PRIu64 " too late", request->machine->name, request->number);
     judge(request, response);
     if (request->done && !response->error)
         *request->done = true;
@@ -275,6 +266,13 @@ static void late(struct happening *happening) {
     request->watched = false;
     if (request->answered) {
         free(request);
+        return;
+    }
+    if (!request->lost &&
+        world_now() < machine_excuse(request->machine, request->deadline) + ANSWER_GRACE) {
+        request->watched = true;
+        world_at(machine_excuse(request->machine, request->deadline) + ANSWER_GRACE, happening,
+                 late);
         return;
     }
     must(request->lost, "%s never answers #%" PRIu64, request->machine->name, request->number);
@@ -297,10 +295,8 @@ static void hand_in(struct request *request, Raftkv__V1__Request *message) {
     free(data);
     request->next = all.requests;
     all.requests = request;
-    if (request->kind != KIND_ADD_VOTER) {
-        request->watched = true;
-        world_at(request->deadline + ANSWER_GRACE, &request->happening, late);
-    }
+    request->watched = true;
+    world_at(request->deadline + ANSWER_GRACE, &request->happening, late);
     service_handle(service, (Raftkv__V1__Request *)unpacked, answered, request);
 }
 
@@ -310,23 +306,6 @@ static struct machine *any_machine(void) {
     for (unsigned i = 0; i < machine_count && !machine_up(machine); i++)
         machine = &machines[machine->number % machine_count + 1];
     return machine_up(machine) ? machine : NULL;
-}
-
-/* A node that belongs to no cluster knows no leader to send a request on to. */
-static struct machine *any_member(void) {
-    unsigned first = (unsigned)chance_below(machine_count);
-
-    for (unsigned i = 0; i < machine_count; i++) {
-        struct machine *machine = &machines[(first + i) % machine_count + 1];
-        struct member_view view;
-
-        if (!machine_up(machine))
-            continue;
-        member_get_view(node_member(machine->node), &view);
-        if (view.role != MEMBER_NONE)
-            return machine;
-    }
-    return NULL;
 }
 
 static struct request *new_request(struct machine *machine, struct client *client, enum kind kind,
@@ -421,7 +400,7 @@ static size_t value_size(void) {
 
 static void next_request(struct happening *happening) {
     struct client *client = container_of(happening, struct client, happening);
-    struct machine *machine = chance_one_in(10) ? any_machine() : any_member();
+    struct machine *machine = chance_one_in(10) ? any_machine() : admin_any_member();
     unsigned key = (unsigned)chance_below(all.options.keys);
     uint64_t timeout = chance_latency(50 * MS, 10 * SECOND), die = chance_below(100);
 
@@ -460,10 +439,7 @@ void clients_stop(void) {
 }
 
 bool clients_idle(void) {
-    for (const struct request *request = all.requests; request; request = request->next)
-        if (request->kind != KIND_ADD_VOTER)
-            return false;
-    return true;
+    return !all.requests;
 }
 
 void clients_lose(struct machine *machine) {
@@ -479,8 +455,6 @@ void clients_lose(struct machine *machine) {
         if (request->kind == KIND_PUT)
             put_of(request->number)->outcome = OUTCOME_UNKNOWN;
         request->lost = true;
-        if (request->kind == KIND_ADD_VOTER)
-            all.adding[request->key] = false;
         for (struct request **p = &all.requests; *p; p = &(*p)->next)
             if (*p == request) {
                 *p = request->next;
@@ -497,48 +471,6 @@ void clients_write(struct machine *machine, bool *ret_done) {
     request->done = ret_done;
     send_put(request, 0, 16);
     machine_turn(machine);
-}
-
-static void send_add(unsigned number) {
-    Raftkv__V1__Request message;
-    Raftkv__V1__AddVoterRequest add;
-    struct machine *machine = any_member();
-    struct request *request;
-
-    if (!machine)
-        return;
-    raftkv__v1__request__init(&message);
-    raftkv__v1__add_voter_request__init(&add);
-    all.adding[number] = true;
-    request = new_request(machine, NULL, KIND_ADD_VOTER, 20 * SECOND);
-    request->key = number;
-    add.name = machines[number].name;
-    add.peer_address = machines[number].address;
-    message.body_case = RAFTKV__V1__REQUEST__BODY_ADD_VOTER;
-    message.add_voter = &add;
-    record("#%" PRIu64 " %s: add %s", request->number, machine->name, machines[number].name);
-    hand_in(request, &message);
-    machine_turn(machine);
-}
-
-static void retry_add(struct happening *happening) {
-    struct request *request = container_of(happening, struct request, happening);
-    unsigned number = request->key;
-
-    free(request);
-    send_add(number);
-}
-
-void clients_add_voter(unsigned number) {
-    if (!all.added[number] && !all.adding[number])
-        send_add(number);
-}
-
-bool clients_added(void) {
-    for (unsigned i = 2; i <= machine_count; i++)
-        if (!all.added[i])
-            return false;
-    return true;
 }
 
 void clients_check(void) {

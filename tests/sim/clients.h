@@ -20,10 +20,6 @@ void clients_lose(struct machine *machine);
 bool clients_idle(void);
 /* One write; true in *ret_done when it has been acknowledged. */
 void clients_write(struct machine *machine, bool *ret_done);
-/* Has a member added, until it is one. */
-void clients_add_voter(unsigned number);
-/* Whether all additions are done. */
-bool clients_added(void);
 /* At the end: what was refused never happened, and what was acknowledged did. */
 void clients_check(void);
 

@@ -411,7 +411,8 @@ void disk_restart(struct disk *disk) {
     clear_names(&disk->survivors);
     disk->crashed = false;
     disk->crash_after = 0;
-    disk->faults = (struct disk_faults){0};
+    disk->faults.sync_fails = 0;
+    disk->faults.sync_failed = false;
 }
 
 void disk_wipe(struct disk *disk) {

@@ -1,13 +1,29 @@
 #include "faults.h"
 
+#include "admin.h"
 #include "base/memory.h"
 #include "machine.h"
 #include "network.h"
 
+enum fault {
+    FAULT_CRASH,
+    FAULT_CRASH_ALL,
+    FAULT_WIPE,
+    FAULT_BLOCK,
+    FAULT_HEAL,
+    FAULT_BREAK,
+    FAULT_SLOW,
+    FAULT_PAUSE,
+    FAULT_JUMP,
+    FAULT_FULL,
+    FAULT_SYNC,
+    FAULT_COUNT
+};
+
 static struct {
     bool stopped;
-    uint64_t pause; /* microseconds between two faults, on average half of it */
-    unsigned crash, block, breaking, slow; /* odds */
+    uint64_t pause;             /* microseconds between two faults, on average half of it */
+    unsigned odds[FAULT_COUNT]; /* of each kind, together below 100 or so */
     struct faults_figures figures;
     struct happening happening;
     struct happening restarts[MACHINES_MAX + 1];
@@ -95,37 +111,121 @@ static void slow_lane(void) {
            (unsigned long long)lane->latency_high);
 }
 
+static void wipe(struct machine *machine) {
+    if (!admin_may_wipe(machine))
+        return;
+    admin_wiped(machine);
+    machine_wipe(machine);
+}
+
+struct filling {
+    struct happening happening;
+    struct machine *machine;
+};
+
+static void free_space(struct happening *happening) {
+    struct filling *filling = container_of(happening, struct filling, happening);
+    struct disk_faults *disk = disk_faults(filling->machine->disk);
+
+    record("%s's disk has space again", filling->machine->name);
+    disk->log_full = disk->state_full = false;
+    free(filling);
+}
+
+static void fill(struct machine *machine) {
+    struct filling *filling = xcalloc(1, sizeof *filling);
+    struct disk_faults *disk = disk_faults(machine->disk);
+
+    faults.figures.full++;
+    disk->log_full = !chance_one_in(4);
+    disk->state_full = !disk->log_full;
+    /* A full disk of the log is waited for; one of the state ends the node. */
+    machine->disk_trouble = true;
+    record("%s's disk is full%s", machine->name, disk->state_full ? " for the state" : "");
+    filling->machine = machine;
+    world_after(chance_latency(100 * MS, 20 * SECOND), &filling->happening, free_space);
+}
+
+static void fail_sync(struct machine *machine) {
+    faults.figures.failed_syncs++;
+    disk_faults(machine->disk)->sync_fails = chance_between(1, 20);
+}
+
+static void carry_out(enum fault fault) {
+    struct machine *machine = &machines[chance_between(1, machine_count)];
+
+    switch (fault) {
+    case FAULT_CRASH:
+        crash();
+        break;
+    case FAULT_CRASH_ALL:
+        crash_all();
+        break;
+    case FAULT_WIPE:
+        wipe(machine);
+        break;
+    case FAULT_BLOCK:
+        block();
+        break;
+    case FAULT_HEAL:
+        network_heal();
+        break;
+    case FAULT_BREAK:
+        network_break(machine->number, (unsigned)chance_between(1, machine_count));
+        break;
+    case FAULT_SLOW:
+        slow_lane();
+        break;
+    case FAULT_PAUSE:
+        if (!machine_up(machine))
+            break;
+        faults.figures.pauses++;
+        machine_pause(machine, chance_latency(10 * MS, 15 * SECOND));
+        break;
+    case FAULT_JUMP:
+        faults.figures.jumps++;
+        machine_jump(machine, chance_latency(10, 60 * 1000));
+        break;
+    case FAULT_FULL:
+        fill(machine);
+        break;
+    case FAULT_SYNC:
+        fail_sync(machine);
+        break;
+    case FAULT_COUNT:
+        break;
+    }
+}
+
 static void next(struct happening *happening) {
-    unsigned die;
+    uint64_t die = chance_below(100);
 
     plan_restarts();
     if (faults.stopped) {
         world_after(100 * MS, happening, next);
         return;
     }
-    die = (unsigned)chance_below(100);
-    if (die < faults.crash)
-        crash();
-    else if ((die -= faults.crash) < faults.block)
-        block();
-    else if ((die -= faults.block) < faults.breaking)
-        network_break((unsigned)chance_between(1, machine_count),
-                      (unsigned)chance_between(1, machine_count));
-    else if ((die -= faults.breaking) < faults.slow)
-        slow_lane();
-    else if (chance_one_in(3))
-        network_heal();
-    else if (chance_one_in(20))
-        crash_all();
+    for (int fault = 0; fault < FAULT_COUNT; fault++) {
+        if (die < faults.odds[fault]) {
+            carry_out((enum fault)fault);
+            break;
+        }
+        die -= faults.odds[fault];
+    }
     world_after(chance_between(1, faults.pause), happening, next);
 }
 
 void faults_start(void) {
+    static const unsigned most[FAULT_COUNT] = {
+        [FAULT_CRASH] = 30, [FAULT_CRASH_ALL] = 3, [FAULT_WIPE] = 10, [FAULT_BLOCK] = 20,
+        [FAULT_HEAL] = 15,  [FAULT_BREAK] = 10,    [FAULT_SLOW] = 5,  [FAULT_PAUSE] = 10,
+        [FAULT_JUMP] = 5,   [FAULT_FULL] = 5,      [FAULT_SYNC] = 5,
+    };
+
     faults.pause = chance_latency(200 * MS, 10 * SECOND);
-    faults.crash = (unsigned)chance_below(40);
-    faults.block = (unsigned)chance_below(25);
-    faults.breaking = (unsigned)chance_below(15);
-    faults.slow = (unsigned)chance_below(10);
+    /* Not every kind in every seed, so that each also gets to meet calm ones. */
+    for (int i = 0; i < FAULT_COUNT; i++)
+        faults.odds[i] = chance_one_in(3) ? 0 : (unsigned)chance_below(most[i] + 1);
     network_options.break_one_in = chance_one_in(3) ? chance_between(50, 5000) : 0;
     world_after(chance_between(1, faults.pause), &faults.happening, next);
 }
@@ -137,6 +237,8 @@ void faults_stop(void) {
     network_options.break_one_in = 0;
     for (unsigned i = 1; i <= machine_count; i++) {
         machine_crash_at_write(&machines[i], 0);
+        machines[i].paused_until = 0;
+        *disk_faults(machines[i].disk) = (struct disk_faults){0};
         for (int lane = 0; lane < LANE_COUNT; lane++)
             machines[i].lanes[lane].latency_high = 20 * MS;
     }

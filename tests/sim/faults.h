@@ -1,5 +1,6 @@
-/* faults: what goes wrong, by chance: machines crash and come back, directions of the network are
- * blocked, connections break, disks and lanes get slow. */
+/* faults: what goes wrong, by chance: machines crash, pause, and come back, with their disks or
+ * without; directions of the network are blocked, connections break; disks get slow, full, and
+ * fail; clocks jump. */
 #pragma once
 
 #include <stdbool.h>
@@ -10,6 +11,6 @@ void faults_start(void);
 void faults_stop(void);
 
 struct faults_figures {
-    unsigned long crashes, partitions, breaks, slow;
+    unsigned long crashes, partitions, slow, pauses, jumps, full, failed_syncs;
 };
 const struct faults_figures *faults_figures(void);

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/memory.h"
+#include "admin.h"
 #include "clients.h"
 #include "network.h"
 #include "node/node_internal.h"
@@ -19,7 +20,7 @@ static struct machine *machine_of(struct host *host) {
 }
 
 bool machine_up(const struct machine *machine) {
-    return machine->node && !machine->ghost;
+    return machine->node && !machine->ghost && !machine_paused(machine);
 }
 
 struct machine *machine_of_address(const char *address) {
@@ -32,7 +33,7 @@ struct machine *machine_of_address(const char *address) {
 /* ---- time and chance ---- */
 
 uint64_t machine_clock(const struct machine *machine) {
-    return world_now() / MS + machine->ghost_time;
+    return world_now() / MS + machine->clock_ahead + machine->ghost_time;
 }
 
 static uint64_t host_now(struct host *host) {
@@ -57,6 +58,11 @@ static void wake(struct happening *happening) {
     struct machine *machine = waking->machine;
     bool current = waking->life == machine->life && happening->time == machine->wake_scheduled;
 
+    if (current && machine_paused(machine)) {
+        machine->wake_scheduled = machine->paused_until;
+        world_at(machine->paused_until, happening, wake);
+        return;
+    }
     free(waking);
     if (!current)
         return;
@@ -65,6 +71,11 @@ static void wake(struct happening *happening) {
         schedule_waking(machine, machine->wake_time);
         return;
     }
+    if (machine->woken_ms != world_now() / MS) {
+        machine->woken_ms = world_now() / MS;
+        machine->woken = 0;
+    }
+    must(++machine->woken < 200, "%s spins: it wants to be woken in the past", machine->name);
     machine->wake_time = UINT64_MAX;
     node_tick(machine->node);
     machine_turn(machine);
@@ -144,6 +155,10 @@ static void lane_run(struct happening *happening) {
     enum lane number = turn->lane;
     bool current = turn->life == machine->life;
 
+    if (current && machine_paused(machine)) {
+        world_at(machine->paused_until, happening, lane_run);
+        return;
+    }
     free(turn);
     if (!current)
         return;
@@ -176,6 +191,10 @@ static void lane_done(struct happening *happening) {
     bool current = turn->life == machine->life;
     struct job *job;
 
+    if (current && machine_paused(machine)) {
+        world_at(machine->paused_until, happening, lane_done);
+        return;
+    }
     free(turn);
     if (!current)
         return;
@@ -255,9 +274,13 @@ static void drain(struct machine *machine) {
 }
 
 static void bury(struct machine *machine) {
+    struct disk_faults *faults = disk_faults(machine->disk);
+    bool log_full = faults->log_full, state_full = faults->state_full;
+
     network_drop(machine);
     clients_lose(machine);
-    disk_faults(machine->disk)->log_full = disk_faults(machine->disk)->state_full = false;
+    admin_lose(machine);
+    faults->log_full = faults->state_full = false;
     network_fail_askings(machine);
     drain(machine);
     /* A write that waits for space comes when it is asked again. */
@@ -268,9 +291,11 @@ static void bury(struct machine *machine) {
     }
     machine->node = node_close(machine->node);
     network_fail_askings(machine);
-    machine->ghost_time = 0;
+    machine->ghost_time = machine->paused_until = 0;
     reset_lanes(machine);
     disk_restart(machine->disk);
+    faults->log_full = log_full;
+    faults->state_full = state_full;
 }
 
 void machine_crash(struct machine *machine, const char *reason) {
@@ -283,6 +308,29 @@ void machine_crash(struct machine *machine, const char *reason) {
     bury(machine);
     machine->ghost = false;
     oracle_died(machine);
+}
+
+void machine_wipe(struct machine *machine) {
+    if (machine->node)
+        machine_crash(machine, "its disk is wiped");
+    disk_wipe(machine->disk);
+    machine->bootstrap = false;
+}
+
+void machine_pause(struct machine *machine, uint64_t microseconds) {
+    record("%s is paused for %llu us", machine->name, (unsigned long long)microseconds);
+    machine->paused_until = machine->excused_until = world_now() + microseconds;
+}
+
+uint64_t machine_excuse(const struct machine *machine, uint64_t deadline) {
+    return machine->excused_until > deadline ? machine->excused_until : deadline;
+}
+
+void machine_jump(struct machine *machine, uint64_t milliseconds) {
+    record("%s's clock jumps by %llu ms", machine->name, (unsigned long long)milliseconds);
+    machine->clock_ahead += milliseconds;
+    if (machine->node)
+        schedule_waking(machine, machine->wake_time);
 }
 
 void machine_crash_at_write(struct machine *machine, uint64_t operations) {
@@ -319,7 +367,14 @@ void machine_start(struct machine *machine) {
         disk_restart(machine->disk);
         return;
     }
+    if (result != 0 && machine->disk_trouble) {
+        record("%s does not start: %s", machine->name, failure.message);
+        machine->life++;
+        return;
+    }
     must(result == 0, "%s does not start: %s", machine->name, failure.message);
+    machine->disk_trouble =
+        disk_faults(machine->disk)->log_full || disk_faults(machine->disk)->state_full;
     record("%s starts: member %016" PRIx64 ", run %" PRIu64, machine->name,
            node_identity(machine->node)->member_id, node_identity(machine->node)->incarnation);
     oracle_started(machine);

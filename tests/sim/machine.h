@@ -32,8 +32,13 @@ struct machine {
     struct lane_queue lanes[LANE_COUNT];
     uint64_t wake_time; /* host time */
     uint64_t wake_scheduled;
-    uint64_t failed_until; /* no start before this */
-    const char *dying_of;  /* set while the node runs; it dies at the end of the turn */
+    uint64_t woken_ms, woken; /* how often within one millisecond */
+    uint64_t paused_until;    /* nothing of its process runs before */
+    uint64_t excused_until;   /* from the last pause */
+    uint64_t clock_ahead;     /* milliseconds by which its clock has jumped */
+    bool wiping;              /* comes back with an empty disk */
+    bool disk_trouble;        /* may say that it can't go on */
+    const char *dying_of;     /* set while the node runs; it dies at the end of the turn */
     char name[16], address[32], client_address[32], directory[32];
     bool bootstrap;
     uint32_t log_file_size;
@@ -49,7 +54,7 @@ extern struct machine machines[MACHINES_MAX + 1]; /* by number */
 extern unsigned machine_count;
 
 void machine_init(struct machine *machine, unsigned number);
-/* Up and not dying. */
+/* Up, not dying and not paused. */
 bool machine_up(const struct machine *machine);
 /* Opens the node; it may die of it. */
 void machine_start(struct machine *machine);
@@ -57,6 +62,17 @@ void machine_start(struct machine *machine);
 void machine_crash(struct machine *machine, const char *reason);
 /* The same at the n-th change or sync of its disk from now on. */
 void machine_crash_at_write(struct machine *machine, uint64_t operations);
+/* Stops the process for a while, as SIGSTOP does. */
+void machine_pause(struct machine *machine, uint64_t microseconds);
+static inline bool machine_paused(const struct machine *machine) {
+    return machine->paused_until > world_now();
+}
+/* When a deadline counts for a machine that is or was paused. */
+uint64_t machine_excuse(const struct machine *machine, uint64_t deadline);
+/* Its monotonic clock jumps forward. */
+void machine_jump(struct machine *machine, uint64_t milliseconds);
+/* Crashes, and comes back with an empty disk. */
+void machine_wipe(struct machine *machine);
 /* Runs at the end of each event that touched the machine. */
 void machine_turn(struct machine *machine);
 struct machine *machine_of_address(const char *address);

@@ -18,6 +18,7 @@
 #include <db.h>
 
 #include "base/journal.h"
+#include "admin.h"
 #include "clients.h"
 #include "faults.h"
 #include "machine.h"
@@ -77,10 +78,12 @@ static bool run_while(bool (*condition)(void), uint64_t time) {
     return true;
 }
 
-static bool not_added(void) {
-    for (unsigned i = 2; i <= machine_count; i++)
-        clients_add_voter(i);
-    return !clients_added();
+static bool not_formed(void) {
+    return !admin_formed();
+}
+
+static bool not_settled(void) {
+    return !admin_settled();
 }
 
 static bool clients_busy(void) {
@@ -118,7 +121,7 @@ static void begin(void) {
     };
 
     oracle_init();
-    machine_count = 3;
+    machine_count = (unsigned)chance_between(3, MACHINES_MAX - 2);
     for (unsigned i = 1; i <= machine_count; i++) {
         machine_init(&machines[i], i);
         machines[i].bootstrap = i == 1;
@@ -126,8 +129,9 @@ static void begin(void) {
             machines[i].log_file_size *= 8;
         machine_start(&machines[i]);
     }
+    admin_start(chance_one_in(10) ? 1 : 3, !chance_one_in(4));
     if (chance_one_in(2))
-        must(run_while(not_added, 60 * (uint64_t)SECOND), "the members can't be added");
+        must(run_while(not_formed, 60 * (uint64_t)SECOND), "the members can't be added");
     clients_start(&clients);
     faults_start();
 }
@@ -137,7 +141,8 @@ static void converge(void) {
     const uint64_t limit = SETTLE_S * (uint64_t)SECOND;
 
     faults_stop();
-    must(run_while(not_added, limit), "members can't be added after all faults have stopped");
+    admin_stop();
+    must(run_while(not_settled, limit), "members can't be changed after all faults have stopped");
     clients_stop();
     must(run_while(clients_busy, limit), "requests stay without an answer");
     must(run_while(not_written, limit), "no write succeeds after all faults have stopped");
@@ -164,10 +169,11 @@ static void run_seed(uint64_t seed) {
     if (!options.quiet)
         printf("seed %" PRIu64 ": %" PRIu64 " events, %" PRIu64 " messages, %" PRIu64
                " entries, %" PRIu64 " acknowledged, %" PRIu64 " refused, %" PRIu64
-               " unknown, %" PRIu64 " reads, %" PRIu64 " crashes, %lu partitions\n",
+               " unknown, %" PRIu64 " reads, %" PRIu64
+               " crashes, %lu partitions, %lu changes, %lu wiped disks\n",
                seed, world_event_count(), network_messages(), oracle_committed(),
                clients->acknowledged, clients->refused, clients->unknown, clients->reads, crashes,
-               faults->partitions);
+               faults->partitions, admin_figures()->done, admin_figures()->wiped);
     printf("hash: %016" PRIx64 "\n", record_hash());
     fflush(stdout);
     _Exit(EXIT_SUCCESS);

@@ -250,6 +250,10 @@ static void on_welcome(struct happening *happening) {
 
     if (!link)
         return;
+    if (machine_paused(link->machine)) {
+        world_at(link->machine->paused_until, happening, on_welcome);
+        return;
+    }
     if (connection->failure.code == ERROR_OK && !connection->admitted)
         failure_set(&connection->failure, ERROR_UNAVAILABLE, "The link broke.");
     if (connection->failure.code == ERROR_OK)
@@ -299,7 +303,8 @@ static void on_hello(struct happening *happening) {
 
     if (!connection->link)
         return;
-    if (network_blocked(from->number, to->number) || network_blocked(to->number, from->number)) {
+    if (machine_paused(from) || machine_paused(to) || network_blocked(from->number, to->number) ||
+        network_blocked(to->number, from->number)) {
         failure_set(&connection->failure, ERROR_TIMEOUT, "No answer.");
         world_after(HELLO_TIMEOUT_MS * MS, &connection->happening, on_welcome);
         return;
@@ -382,7 +387,8 @@ static void pump(struct happening *happening) {
     stream->pumping = false;
     if (!message)
         return;
-    if (!live || network_blocked(connection->from->number, connection->to->number)) {
+    if (!live || machine_paused(connection->to) ||
+        network_blocked(connection->from->number, connection->to->number)) {
         /* It is repeated until somebody gives up. */
         stream->pumping = true;
         world_after(chance_between(5 * MS, 50 * MS), &stream->happening, pump);
@@ -526,6 +532,10 @@ static void answer_asking(struct happening *happening) {
 
     if (asking->life != machine->life) {
         free(asking);
+        return;
+    }
+    if (machine_paused(machine)) {
+        world_at(machine->paused_until, happening, answer_asking);
         return;
     }
     forget_asking(asking);

@@ -31,6 +31,7 @@ struct seen {
 struct fact {
     uint64_t index, term; /* index 0: free */
     uint64_t hash, previous_term;
+    uint64_t configuration; /* digest, of a CHANGE; 0: it is none */
 };
 
 struct office {
@@ -45,6 +46,8 @@ static struct {
     struct office *offices;           /* by term */
     size_t office_capacity;
     struct terms committed;
+    struct configuration *configurations; /* applied, in their order */
+    size_t configuration_count;
     uint64_t *state_hashes; /* by applied index; 0: not seen */
     size_t state_hash_capacity;
 } oracle;
@@ -68,6 +71,33 @@ static void set_term(struct terms *terms, uint64_t index, uint64_t term) {
     }
     terms->terms[index] = term;
     terms->last = index;
+}
+
+/* Who is in a configuration, and as what. */
+static uint64_t configuration_digest(const struct raft_configuration *configuration) {
+    uint64_t digest = 1;
+
+    for (unsigned i = 0; i < configuration->n; i++) {
+        const uint64_t server[] = {configuration->servers[i].id,
+                                   (uint64_t)configuration->servers[i].role};
+
+        digest += model_hash(server, sizeof server);
+    }
+    return digest;
+}
+
+static uint64_t entry_digest(const struct log_entry *entry) {
+    struct raft_configuration raft;
+    struct configuration configuration;
+    const char *reason = "";
+    uint64_t digest;
+
+    must(configuration_decode(entry->data, entry->size, &configuration, &reason) == 0,
+         "a configuration in a log does not decode: %s", reason);
+    configuration_to_raft(&configuration, &raft);
+    digest = configuration_digest(&raft);
+    raft_configuration_close(&raft);
+    return digest;
 }
 
 /* ---- log matching (dissertation, section 3.5) ---- */
@@ -108,7 +138,9 @@ static void see_entry(const struct machine *machine, const struct member *member
         grow_facts();
     fact = find_fact(index, term);
     if (fact->index == 0) {
-        *fact = (struct fact){index, term, hash, previous_term};
+        *fact = (struct fact){index, term, hash, previous_term, 0};
+        if (cached->entry.type == ENTRY_CHANGE)
+            fact->configuration = entry_digest(&cached->entry);
         oracle.fact_count++;
         return;
     }
@@ -121,10 +153,11 @@ static void see_entry(const struct machine *machine, const struct member *member
          index, term, machine->name, previous_term, fact->previous_term);
 }
 
-static void look_at_log(struct machine *machine, const struct member *member) {
+/* Whether it has changed. */
+static bool look_at_log(struct machine *machine, const struct member *member) {
     struct terms *log = &oracle.seen[machine->number].log;
     const struct entries *entries = &member->entries;
-    uint64_t first = entries->last_index + 1;
+    uint64_t first = entries->last_index + 1, before = log->last;
 
     /* What was seen with the same term is the same up to there. */
     while (first > entries->first_index &&
@@ -137,6 +170,7 @@ static void look_at_log(struct machine *machine, const struct member *member) {
         see_entry(machine, member, index, term);
         set_term(log, index, term);
     }
+    return first <= entries->last_index || log->last != before;
 }
 
 /* ---- elections and commits ---- */
@@ -201,17 +235,83 @@ static void look_at_commit(struct machine *machine, const struct member *member)
     seen->committed = commit;
 }
 
+/* ---- configurations ---- */
+
+const struct configuration *oracle_configuration(uint64_t index) {
+    for (size_t i = oracle.configuration_count; i > 0; i--)
+        if (oracle.configurations[i - 1].index == index)
+            return &oracle.configurations[i - 1];
+    return NULL;
+}
+
+/* Single-server changes (dissertation, section 4.1): one voter more or less at a time. */
+static void check_step(const struct configuration *before, const struct configuration *after) {
+    unsigned changes = 0;
+
+    for (size_t i = 0; i < before->count; i++) {
+        const struct server *old = &before->servers[i];
+        const struct server *new = configuration_find(after, old->id);
+
+        changes += (old->role == MEMBER_VOTER) != (new &&new->role == MEMBER_VOTER);
+    }
+    for (size_t i = 0; i < after->count; i++)
+        changes += after->servers[i].role == MEMBER_VOTER &&
+                   !configuration_find(before, after->servers[i].id);
+    must(changes <= 1, "the configuration at %" PRIu64 " changes %u voters at once", after->index,
+         changes);
+}
+
+static void note_configuration(uint64_t index, const struct log_entry *entry) {
+    struct configuration *configuration;
+    const char *reason = "";
+
+    oracle.configurations = xrealloc(oracle.configurations, (oracle.configuration_count + 1) *
+                                                                sizeof *oracle.configurations);
+    configuration = &oracle.configurations[oracle.configuration_count];
+    must(configuration_decode(entry->data, entry->size, configuration, &reason) == 0,
+         "the configuration at %" PRIu64 " does not decode: %s", index, reason);
+    configuration->index = index;
+    if (oracle.configuration_count++ > 0)
+        check_step(configuration - 1, configuration);
+}
+
+/* libraft goes by the newest configuration in the log, committed or not (hazard L1). */
+static void look_at_configuration(struct machine *machine, const struct member *member) {
+    const struct raft_configuration *used = &member->raft.configuration;
+    const struct fact *fact = NULL;
+    uint64_t hash = configuration_digest(used);
+
+    for (uint64_t i = member->entries.last_index; i >= member->entries.first_index; i--) {
+        const struct fact *found = find_fact(i, entries_term(&member->entries, i));
+
+        if (found->index == 0)
+            return; /* only its term is known */
+        if (!found->configuration)
+            continue;
+        fact = found;
+        break;
+    }
+    if (!fact)
+        return;
+    must(fact->configuration == hash,
+         "%s's libraft does not go by the configuration in entry %" PRIu64 " of its log",
+         machine->name, fact->index);
+}
+
 void oracle_look(struct machine *machine) {
     const struct member *member = node_member(machine->node);
     struct seen *seen = &oracle.seen[machine->number];
+    bool changed;
 
     must(member->raft.current_term >= seen->term, "%s's term falls from %" PRIu64 " to %" PRIu64,
          machine->name, seen->term, (uint64_t)member->raft.current_term);
     seen->term = member->raft.current_term;
-    look_at_log(machine, member);
+    changed = look_at_log(machine, member);
     if (member->raft.state == RAFT_LEADER)
         look_at_leader(machine, member);
     look_at_commit(machine, member);
+    if (changed)
+        look_at_configuration(machine, member);
 }
 
 /* ---- the disk and the state ---- */
@@ -242,8 +342,11 @@ static void look_at_entry(struct machine *machine, uint64_t index, const struct 
     must(fact->index == 0 || fact->hash == hash,
          "%s applies entry %" PRIu64 " of term %" PRIu64 " with another content", machine->name,
          index, entry->term);
-    if (index == model_last() + 1)
+    if (index == model_last() + 1) {
         model_apply(index, entry);
+        if (entry->type == ENTRY_CHANGE)
+            note_configuration(index, entry);
+    }
     must(index <= model_last() && model_entry_hash(index) == hash &&
              model_term(index) == entry->term,
          "state machine safety: %s applies another entry %" PRIu64 " than others", machine->name,
@@ -314,12 +417,13 @@ void oracle_died(struct machine *machine) {
 }
 
 void oracle_fatal(struct machine *machine, const char *reason) {
-    world_fail("%s can't go on: %s", machine->name, reason);
+    must(machine->disk_trouble, "%s can't go on: %s", machine->name, reason);
 }
 
 void oracle_refused(const struct machine *from, const struct machine *to, const char *reason) {
-    world_fail("%s calls a message from %s a breach of the protocol: %s", to->name, from->name,
-               reason);
+    /* A joiner has said hello before it belonged to a cluster; the next hello says better. */
+    must(strcmp(reason, "the sender belongs to no cluster") == 0,
+         "%s calls a message from %s a breach of the protocol: %s", to->name, from->name, reason);
 }
 
 void oracle_init(void) {
@@ -351,12 +455,20 @@ struct machine *oracle_leader(void) {
 }
 
 bool oracle_agree(void) {
-    for (unsigned i = 1; i <= machine_count; i++) {
+    const struct machine *leader = oracle_leader();
+    const struct configuration *configuration;
+
+    if (!leader)
+        return false;
+    configuration = member_configuration(node_member(leader->node));
+    for (size_t i = 0; i < configuration->count; i++) {
+        const struct machine *machine = machine_of_address(configuration->servers[i].peer_address);
         uint64_t applied, term;
 
-        if (!machine_up(&machines[i]))
+        if (!machine_up(machine) ||
+            node_identity(machine->node)->member_id != configuration->servers[i].id)
             return false;
-        state_applied(machines[i].node->state, &applied, &term);
+        state_applied(machine->node->state, &applied, &term);
         if (applied != oracle.committed.last)
             return false;
     }

@@ -7,6 +7,7 @@
 
 #include "machine.h"
 #include "model.h"
+#include "raft/configuration.h"
 
 void oracle_init(void);
 /* The node has been opened; what it has is what its disk kept. */
@@ -21,9 +22,11 @@ void oracle_fatal(struct machine *machine, const char *reason);
 /* A node calls a message from another one a breach of the protocol. */
 void oracle_refused(const struct machine *from, const struct machine *to, const char *reason);
 
+/* The configuration that was applied at this index; NULL: there is none. */
+const struct configuration *oracle_configuration(uint64_t index);
 /* The highest index that a leader has committed. */
 uint64_t oracle_committed(void);
 /* The one leader that serves in the highest term; NULL: none. */
 struct machine *oracle_leader(void);
-/* Whether all machines that are up have the same state, complete. */
+/* Whether all members, by the leader's configuration, have the same state, complete. */
 bool oracle_agree(void);
