@@ -154,6 +154,29 @@ static void the_file_that_is_written_to_stays(void **state) {
     test_expect(test, first, 1000, 1, 500);
 }
 
+/* What is held open keeps its space. */
+static void a_file_that_went_is_not_held_open(void **state) {
+    struct test_log *test = *state;
+    DIR *directory;
+    struct dirent *entry;
+
+    test_log_open(test);
+    for (uint64_t index = 1; index <= 1000; index++)
+        test_write(test, index, 1, 1, 500);
+    set_mark(test, 900);
+    test_expect(test, 1, 1, 1, 500);
+    assert_true(drop(test, 800) > 1);
+    directory = opendir("/proc/self/fd");
+    assert_non_null(directory);
+    while ((entry = readdir(directory))) {
+        char target[256] = "";
+
+        if (readlinkat(dirfd(directory), entry->d_name, target, sizeof target - 1) > 0)
+            assert_false(strstr(target, test->directory) && strstr(target, "(deleted)"));
+    }
+    closedir(directory);
+}
+
 /* The last entries of the file before the first one that is left were cut off later. */
 static void a_batch_that_was_cut_off_in_its_middle_may_go(void **state) {
     struct test_log *test = *state;
@@ -167,8 +190,8 @@ static void a_batch_that_was_cut_off_in_its_middle_may_go(void **state) {
     /* The third file restates index - 21. */
     index -= 30;
     test_write(test, index, 60, 2, 500);
-    set_mark(test, index + 5);
-    assert_true(drop(test, index + 6) < index);
+    set_mark(test, index + 8);
+    assert_true(drop(test, index + 9) < index);
     assert_int_equal(count_files(test), 2);
     set_mark(test, index + 9);
     assert_int_equal(drop(test, index + 10), index);
@@ -449,6 +472,7 @@ int main(void) {
         TEST(nothing_above_the_mark_goes),
         TEST(nothing_goes_before_the_mark_is_durable),
         TEST(the_file_that_is_written_to_stays),
+        TEST(a_file_that_went_is_not_held_open),
         TEST(a_batch_that_was_cut_off_in_its_middle_may_go),
         TEST(a_configuration_that_does_not_fit_is_refused),
         TEST(a_reset_log_goes_on_behind_the_mark),

@@ -205,6 +205,18 @@ static void an_old_floor_alone_is_refused(void **state) {
     expect_refused(test, 1, "is missing");
 }
 
+static void a_log_that_begins_above_its_mark_is_refused(void **state) {
+    struct test_log *test = *state;
+
+    fill(test);
+    crash(test);
+    remove_file(test, 1);
+    assert_int_equal(
+        store_replace_file(test->directory, "floor", "member=4711\nfirst=2\nfile=7\nsequence=1\n"),
+        0);
+    expect_refused(test, 2, "but the mark is at entry 0");
+}
+
 static void an_interrupted_drop_is_completed(void **state) {
     struct test_log *test = *state;
     _cleanup_(copy_deinit) struct copy before = {0};
@@ -248,6 +260,34 @@ static void an_interrupted_drop_is_completed(void **state) {
         expect_entries(test, first, ENTRIES + 1);
         test_log_close(test);
     }
+}
+
+/* The library had begun the file, and its first record was torn; then it is only put again. */
+static void a_file_stays_until_the_first_record_of_the_next_one_is_durable(void **state) {
+    enum { HALF = 30000 };
+    struct test_log *test = *state;
+    _cleanup_free_ char *floor = NULL;
+
+    test_log_open(test);
+    test_write(test, 1, 1, 1, HALF);
+    test_write(test, 2, 1, 1, HALF);
+    put_mark(test, 2);
+    assert_int_equal(store_read_file(test->directory, "floor", &floor), 0);
+    test_write(test, 3, 1, 1, HALF);
+    test_log_close(test);
+    assert_int_equal(store_replace_file(test->directory, "floor", floor), 0);
+    flip(test, 2, FIRST_OFFSET + CONTENT_OFFSET);
+    test_log_open(test);
+    assert_int_equal(test->recovery.cut_file, 2);
+    assert_int_equal(test->recovery.cut_offset, FIRST_OFFSET);
+    assert_int_equal(drop(test, 3), 1);
+    test_append(test, 3, 1, 1, 100);
+    assert_int_equal(drop(test, 3), 1);
+    assert_int_equal(log_store_flush(test->log), 0);
+    assert_int_equal(drop(test, 3), 3);
+    test_log_open(test);
+    assert_int_equal(test->recovery.first_index, 3);
+    test_expect(test, 3, 3, 1, 100);
 }
 
 /* The state has everything up to the mark, so a mark that is torn costs nothing. */
@@ -403,7 +443,9 @@ int main(void) {
         TEST(a_missing_file_in_the_middle_or_at_the_end_is_refused),
         TEST(old_files_that_come_back_are_removed),
         TEST(an_old_floor_alone_is_refused),
+        TEST(a_log_that_begins_above_its_mark_is_refused),
         TEST(an_interrupted_drop_is_completed),
+        TEST(a_file_stays_until_the_first_record_of_the_next_one_is_durable),
         TEST(a_torn_mark_is_cut_and_reported),
         TEST(a_damaged_mark_is_refused_once_files_went),
         TEST(a_damaged_restatement_is_refused),

@@ -310,6 +310,38 @@ static void a_call_that_finds_no_memory_loses_nothing(void **state) {
     fail_each_call(state, ENOMEM);
 }
 
+/* The flush into that file was not reported as done. */
+static void a_file_that_the_floor_does_not_know_does_not_become_the_first(void **state) {
+    enum { HALF = 30000 };
+    bool any = true;
+
+    for (unsigned long n = 1; any; n++) {
+        struct test_log *test = *state;
+        struct progress progress = {.last = 2};
+        int r;
+
+        test_log_open(test);
+        test_write(test, 1, 2, 1, HALF);
+        assert_int_equal(mark(test, 2, &progress), 0);
+        test_append(test, 3, 1, 1, HALF);
+        failed = false;
+        failure_error = ENOSPC;
+        countdown = n;
+        r = log_store_flush(test->log);
+        countdown = 0;
+        any = failed;
+        /* The library tries a failed pwrite again as a write. */
+        assert_true(r == 0 || (any && r == -ENOSPC));
+        assert_int_equal(log_store_drop(test->log, 3, NULL), 0);
+        assert_int_equal(log_store_first_index(test->log), r == 0 ? 3 : 1);
+        test->options.applied_index = 2;
+        test_log_open(test);
+        assert_in_range(test->recovery.last_index, 2, 3);
+        test_log_teardown(state);
+        test_log_setup(state);
+    }
+}
+
 /* A start that has a drop and a reset to complete fails; the next one succeeds. */
 static void a_start_that_fails_at_any_call_changes_nothing_that_matters(void **state) {
     static const int errors[] = {ENOSPC, EIO, ENOMEM};
@@ -354,6 +386,7 @@ int main(void) {
         TEST(a_call_that_finds_no_space_is_made_up_for),
         TEST(a_call_that_fails_loses_nothing),
         TEST(a_call_that_finds_no_memory_loses_nothing),
+        TEST(a_file_that_the_floor_does_not_know_does_not_become_the_first),
         TEST(a_start_that_fails_at_any_call_changes_nothing_that_matters),
     };
 
