@@ -16,6 +16,7 @@
 #include "raft/configuration.h"
 #include "rpc/frame.h"
 #include "rpc/hello.h"
+#include "store/backup.h"
 #include "store/record.h"
 
 static const char *top;
@@ -366,6 +367,33 @@ static void logs(void) {
     buffer_deinit(&seed);
 }
 
+/* As chunks.c reads them: two records, then a last one. */
+static void snapshots(void) {
+    static const uint8_t chunks[] = {0,   2, 1,   'a', 2, 'x', 'y', 0, 0, 0, 2,    'a',
+                                     'b', 0, 0,   0,   0, 0,   0,   0, 0, 0, 0x81, 1,
+                                     'c', 1, 'z', 0,   0, 0,   0,   0, 0, 0, 0};
+    static const uint8_t header[] = {0, 0, 0, 0, 0, 0};
+    const struct snapshot_header some = {.index = 9, .term = 2, .records_estimate = 3};
+    const struct backup_header of_file = {.cluster_id = 7, .version = "0.1", .snapshot = some};
+    struct buffer seed = BUFFER_NULL;
+    struct backup_writer writer;
+
+    snapshot_header_encode(&some, &seed);
+    write_with("snapshot", "", 1, seed.data, seed.size);
+    write_with("snapshot", "\1\0", 2, chunks, sizeof chunks);
+    seed.size = 0;
+    backup_writer_begin(&writer, &of_file, &seed);
+    write_with("backup", "", 1, seed.data, seed.size);
+    backup_writer_deinit(&writer);
+    for (uint8_t flags = 16; flags <= 16 + 8; flags += 4) {
+        seed.size = 0;
+        buffer_append(&seed, (const uint8_t[]){flags, 5, 0}, 3);
+        buffer_append(&seed, header, sizeof header);
+        write_with("backup", seed.data, seed.size, chunks, sizeof chunks);
+    }
+    buffer_deinit(&seed);
+}
+
 static void small_files(void) {
     write_text("small_files", 0x80,
                "format=1\nname=node\nmember=4711\ncluster=7\nincarnation=3\nbootstrapping=0\n");
@@ -396,6 +424,15 @@ static void commands(void) {
     }
     free(put);
     free(delete);
+}
+
+/* As fuzz_apply.c reads them: puts, a delete, a barrier, a change, another command. */
+static void applies(void) {
+    static const uint8_t entries[] = {0,   1, 'a', 'b', 1,   9, 0, 'c', 3, 25,  0,
+                                      'c', 5, 3,   0,   'c', 5, 0, 0,   6, 3,   1,
+                                      2,   3, 4,   15,  2,   8, 1, 16,  0, 'a', 2};
+
+    write_seed("apply", entries, sizeof entries);
 }
 
 /* ---- texts ---- */
@@ -469,12 +506,14 @@ int main(int count, char **arguments) {
         write_record((enum record_kind)kind, true);
     }
     logs();
+    snapshots();
     small_files();
     write_dictionary("small_files",
                      "\"format=1\\x0a\"\n\"name=\"\n\"member=\"\n\"cluster=\"\n\"incarnation=\"\n"
                      "\"bootstrapping=\"\n\"directory=state-\"\n\"file=\"\n\"sequence=\"\n"
                      "\"checksum=\"\n\"18446744073709551615\"\n");
     commands();
+    applies();
     texts();
     options();
     return 0;

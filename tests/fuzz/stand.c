@@ -48,15 +48,21 @@ static void check_append(const Raftkv__V1__AppendEntries *append) {
     }
 }
 
+/* What is confirmed is durable. The answer to an earlier term may have waited for the vote in this
+ * one, and what it rightly confirmed then been cut off meanwhile: it is only late. */
+static void check_result(const Raftkv__V1__AppendEntriesResult *result) {
+    check_term(result->term);
+    check(result->rejected > 0 || result->term < stand.term ||
+          result->last_log_index <= stand.last);
+}
+
 static void check_message(uint64_t to, const Raftkv__V1__PeerMessage *peer) {
     switch (peer->body_case) {
     case RAFTKV__V1__PEER_MESSAGE__BODY_APPEND_ENTRIES:
         check_append(peer->append_entries);
         break;
     case RAFTKV__V1__PEER_MESSAGE__BODY_APPEND_ENTRIES_RESULT:
-        check_term(peer->append_entries_result->term);
-        if (peer->append_entries_result->rejected == 0)
-            check(peer->append_entries_result->last_log_index <= stand.last);
+        check_result(peer->append_entries_result);
         break;
     case RAFTKV__V1__PEER_MESSAGE__BODY_REQUEST_VOTE:
         if (peer->request_vote->pre_vote)
