@@ -156,6 +156,38 @@ static void step_message(struct member *member, struct raft_message *message) {
     raft_free(entries);
 }
 
+static struct raft_server *own_server(struct raft *raft) {
+    for (unsigned i = 0; i < raft->configuration.n; i++)
+        if (raft->configuration.servers[i].id == raft->id)
+            return &raft->configuration.servers[i];
+    return NULL;
+}
+
+/*
+ * Hazard L33: a candidate may need the vote of a server that does not know yet that it has become
+ * a voter: the leader died when only its own log held the promotion. libraft lets standbys refuse,
+ * and never forget their leader. The vote is safe: each server has one a term, and only a candidate
+ * whose log makes this one a voter counts it (dissertation, section 4.2.1).
+ */
+static void step_vote_of_standby(struct member *member, struct raft_message *message) {
+    struct raft *raft = &member->raft;
+    struct raft_server *self = own_server(raft);
+    bool silent = member_now(member) - member->leader_heard >= member->election_timeout;
+
+    if (raft->state != RAFT_FOLLOWER || !self || self->role == RAFT_VOTER) {
+        step_message(member, message);
+        return;
+    }
+    if (silent && raft->follower_state.current_leader.id != 0) {
+        raft->follower_state.current_leader.id = 0;
+        raft_free(raft->follower_state.current_leader.address);
+        raft->follower_state.current_leader.address = NULL;
+    }
+    self->role = RAFT_VOTER;
+    step_message(member, message);
+    own_server(raft)->role = RAFT_STANDBY;
+}
+
 /* Hazard L25: a second CHANGE must not come before libraft knows that the first is committed. */
 static void settle_change(struct member *member, const struct raft_message *next) {
     struct raft_event event = {.time = member_now(member), .capacity = UINT16_MAX};
@@ -202,7 +234,10 @@ int member_receive(struct member *member, uint64_t from, const Raftkv__V1__PeerM
         return 0;
     }
     note_sender(member, from, &message);
-    step_message(member, &message);
+    if (message.type == RAFT_REQUEST_VOTE)
+        step_vote_of_standby(member, &message);
+    else
+        step_message(member, &message);
     membership_advance(member);
     return 0;
 }

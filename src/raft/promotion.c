@@ -51,7 +51,9 @@ static void advance_standby(struct member *member, const struct server *server) 
     if (!member_progress(member, server->id, &match, &last_contact))
         return;
     silent_since = last_contact > member->promotion_since ? last_contact : member->promotion_since;
-    if (match > 0 && member->entries.last_index - match <= PROMOTION_LAG_MAX &&
+    /* It has to know itself as a standby, so that its vote can be asked for (hazard L33). */
+    if (match >= member->committed.index &&
+        member->entries.last_index - match <= PROMOTION_LAG_MAX &&
         membership_is_live(member, server->id))
         promote(member, server);
     else if (now - silent_since > PROMOTION_SILENCE_MS)

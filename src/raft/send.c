@@ -188,11 +188,11 @@ static size_t message_size(const struct log_entry *entries, size_t count) {
     return n;
 }
 
-static bool send_from_memory(struct member *member, struct sender *sender) {
+static bool send_from_memory(struct member *member, struct sender *sender, uint64_t end) {
     struct log_entry entries[APPEND_ENTRIES_MAX];
     size_t count = 0;
 
-    while (count < APPEND_ENTRIES_MAX && sender->next + count < sender->end) {
+    while (count < APPEND_ENTRIES_MAX && sender->next + count < end) {
         const struct cached_entry *cached = entries_find(&member->entries, sender->next + count);
 
         if (!cached)
@@ -205,23 +205,35 @@ static bool send_from_memory(struct member *member, struct sender *sender) {
     return true;
 }
 
+/*
+ * Hazard L34: a CHANGE leaves only when it is durable here. A leader that lost its own could need
+ * the vote of a server that has it, and with it the longer log, but is no voter any more and
+ * neither votes for it nor stands for election.
+ */
+static uint64_t end_of_sendable(const struct member *member, const struct sender *sender) {
+    uint64_t change = member->raft.configuration_uncommitted_index;
+
+    return change > member->durable_index && change < sender->end ? change : sender->end;
+}
+
 static void flush_sender(struct member *member, struct sender *sender) {
     struct host *host = member->host;
+    uint64_t end;
 
     if (sender->end > member->entries.last_index + 1)
         sender->end = member->entries.last_index + 1;
-    while (sender->next < sender->end && !sender->loading && host->linked(host, sender->id) &&
+    end = end_of_sendable(member, sender);
+    while (sender->next < end && !sender->loading && host->linked(host, sender->id) &&
            host->backlog(host, sender->id) < LINK_BACKLOG_MAX) {
-        if (send_from_memory(member, sender))
+        if (send_from_memory(member, sender, end))
             continue;
         if (sender->next < member->entries.first_index)
             return; /* the log no longer has it: a snapshot must be sent */
         sender->loading = true;
         sender->cookie = ++member->next_cookie;
         member->effects->load(member->effects->data, sender->next,
-                              sender->end - sender->next < APPEND_ENTRIES_MAX
-                                  ? sender->end - sender->next
-                                  : APPEND_ENTRIES_MAX,
+                              end - sender->next < APPEND_ENTRIES_MAX ? end - sender->next
+                                                                      : APPEND_ENTRIES_MAX,
                               APPEND_BYTES_MAX, sender->cookie);
     }
 }

@@ -1,0 +1,190 @@
+/* What a crash in the middle of a change of the members may not do: leave a cluster that can never
+ * elect a leader again. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "base/entry.h"
+#include "member_world.h"
+
+static struct world_change change;
+
+static bool change_is_done(void) {
+    return change.done;
+}
+
+static int stop(void **state) {
+    (void)state;
+    world_stop();
+    change = (struct world_change){0};
+    return 0;
+}
+
+static void answer_identify(uint64_t id) {
+    assert_non_null(world.identify.callback);
+    world.identify.callback(world.identify.data, &world_node(id)->identity, NULL);
+    world.identify.callback = NULL;
+}
+
+/* The configuration that a message carries, alone, as it does (hazard L1). */
+static bool carries_change(const Raftkv__V1__PeerMessage *peer, struct configuration *ret) {
+    const Raftkv__V1__AppendEntries *append = peer->append_entries;
+    const char *reason;
+
+    if (peer->body_case != RAFTKV__V1__PEER_MESSAGE__BODY_APPEND_ENTRIES ||
+        append->n_entries != 1 || append->entries[0]->type != (int)ENTRY_CHANGE)
+        return false;
+    assert_int_equal(configuration_decode(append->entries[0]->data.data,
+                                          append->entries[0]->data.len, ret, &reason),
+                     0);
+    return true;
+}
+
+static unsigned promotions_lost;
+
+static bool lose_the_promotion(const struct world_message *message,
+                               const Raftkv__V1__PeerMessage *peer) {
+    struct configuration configuration;
+
+    (void)message;
+    if (!carries_change(peer, &configuration) || configuration_voters(&configuration) < 2)
+        return true;
+    promotions_lost++;
+    return false;
+}
+
+static bool the_promotion_is_durable_at_1(void) {
+    struct configuration configuration;
+    const struct world_node *node = world_node(1);
+    const char *reason;
+
+    return promotions_lost > 0 && node->log[node->last].type == ENTRY_CHANGE &&
+           configuration_decode(node->log[node->last].data, node->log[node->last].size,
+                                &configuration, &reason) == 0 &&
+           configuration_voters(&configuration) == 2;
+}
+
+static void add_2_and_lose_its_promotion(void) {
+    world_start(2, 1);
+    promotions_lost = 0;
+    assert_true(world_run(world_has_leader, 10000));
+    world.filter = lose_the_promotion;
+    world_change(1, &change, CHANGE_ADD_VOTER, "node2");
+    answer_identify(2);
+    assert_true(world_run(the_promotion_is_durable_at_1, 10000));
+}
+
+static bool two_voters_are_known_to_2(void) {
+    return configuration_voters(member_configuration(world_node(2)->member)) == 2;
+}
+
+static void L33_a_standby_votes_for_a_leader_that_crashed_promoting_it(void **state) {
+    (void)state;
+    add_2_and_lose_its_promotion();
+    world_crash(1);
+    world.filter = NULL;
+    world_restart(1);
+    assert_true(world_run(world_has_leader, 20 * ELECTION_MS));
+    assert_true(world_run(two_voters_are_known_to_2, 1000));
+}
+
+static void L33_a_standby_that_was_restarted_too_votes_for_it(void **state) {
+    (void)state;
+    add_2_and_lose_its_promotion();
+    world_crash(1);
+    world_crash(2);
+    world.filter = NULL;
+    world_restart(1);
+    world_restart(2);
+    assert_true(world_run(world_has_leader, 20 * ELECTION_MS));
+    assert_true(world_run(two_voters_are_known_to_2, 1000));
+}
+
+static void L33_a_standby_that_hears_its_leader_votes_for_nobody(void **state) {
+    Raftkv__V1__PeerMessage peer = RAFTKV__V1__PEER_MESSAGE__INIT;
+    Raftkv__V1__RequestVote vote = RAFTKV__V1__REQUEST_VOTE__INIT;
+    const char *reason;
+    uint64_t term;
+
+    (void)state;
+    world_start(2, 2);
+    assert_true(world_run(world_has_leader, 10000));
+    world_change(world_leader(), &change, CHANGE_DEMOTE, world_leader() == 1 ? "node2" : "node1");
+    assert_true(world_run(change_is_done, 1000));
+    world_pass(500);
+    struct world_node *standby = world_node(3 - world_leader());
+    term = standby->member->raft.current_term;
+    vote.term = term + 1;
+    vote.last_log_index = 1000;
+    vote.last_log_term = term;
+    peer.body_case = RAFTKV__V1__PEER_MESSAGE__BODY_REQUEST_VOTE;
+    peer.request_vote = &vote;
+    assert_int_equal(member_receive(standby->member, world_leader(), &peer, &reason), 0);
+    assert_int_equal(standby->member->raft.current_term, term);
+    assert_int_equal(
+        standby->member->raft.configuration.servers[standby->identity.member_id - 1].role,
+        RAFT_STANDBY);
+}
+
+static unsigned changes_sent;
+
+static bool count_changes(const struct world_message *message,
+                          const Raftkv__V1__PeerMessage *peer) {
+    struct configuration configuration;
+
+    (void)message;
+    changes_sent += carries_change(peer, &configuration);
+    return true;
+}
+
+static void L34_a_change_leaves_only_when_it_is_durable_at_the_leader(void **state) {
+    uint64_t leader;
+
+    (void)state;
+    world_start(2, 2);
+    assert_true(world_run(world_has_leader, 10000));
+    leader = world_leader();
+    changes_sent = 0;
+    world.filter = count_changes;
+    world_node(leader)->hold_writes = true;
+    world_change(leader, &change, CHANGE_DEMOTE, leader == 1 ? "node2" : "node1");
+    world_pass(500);
+    assert_false(change.done);
+    assert_int_equal(changes_sent, 0);
+    world_node(leader)->hold_writes = false;
+    assert_true(world_run(change_is_done, 1000));
+    assert_true(change.succeeded);
+    assert_true(changes_sent > 0);
+}
+
+static void L34_a_leader_that_crashed_demoting_the_other_voter_leads_again(void **state) {
+    uint64_t leader;
+
+    (void)state;
+    world_start(2, 2);
+    assert_true(world_run(world_has_leader, 10000));
+    leader = world_leader();
+    world_node(leader)->hold_writes = true;
+    world_change(leader, &change, CHANGE_DEMOTE, leader == 1 ? "node2" : "node1");
+    world_pass(500);
+    world_crash(leader);
+    world_node(leader)->hold_writes = false;
+    world_restart(leader);
+    assert_true(world_run(world_has_leader, 20 * ELECTION_MS));
+}
+
+#define TEST(test) cmocka_unit_test_teardown(test, stop)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(L33_a_standby_votes_for_a_leader_that_crashed_promoting_it),
+        TEST(L33_a_standby_that_was_restarted_too_votes_for_it),
+        TEST(L33_a_standby_that_hears_its_leader_votes_for_nobody),
+        TEST(L34_a_change_leaves_only_when_it_is_durable_at_the_leader),
+        TEST(L34_a_leader_that_crashed_demoting_the_other_voter_leads_again),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
