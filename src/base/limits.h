@@ -25,8 +25,9 @@ enum {
     CLIENT_CONNECTIONS_MAX = 10000, /* default of MaxConnections= */
     CLIENT_IN_FLIGHT_MAX = 1024, /* requests under way on one connection, default of MaxInFlight= */
     CLIENT_OUTPUT_MAX =
-        32 * 1024 * 1024,       /* bytes of answers waiting for one connection to read them */
-    PEER_CONNECTIONS_MAX = 256, /* incoming links, hellos under way included */
+        32 * 1024 * 1024, /* bytes of answers waiting for one connection to read them */
+    CLIENT_OUTPUT_TOTAL_MAX = 512 * 1024 * 1024, /* the same over all client connections */
+    PEER_CONNECTIONS_MAX = 256,                  /* incoming links, hellos under way included */
     HELLO_TIMEOUT_MS = 5000,
     CLIENT_RECEIVE_MAX = 256 * 1024 * 1024,  /* bytes of requests that have not arrived whole yet,
                                                 over all client connections */

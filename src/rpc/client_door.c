@@ -1,5 +1,6 @@
 #include "rpc/client_door.h"
 
+#include "base/journal.h"
 #include "base/limits.h"
 #include "base/memory.h"
 #include "rpc/client_door_private.h"
@@ -18,6 +19,21 @@ static void on_overfull(struct network *network) {
                               "the last one happened.");
 }
 
+void client_door_shed_output(struct client_door *door) {
+    struct client_session *session, *largest = NULL;
+
+    LIST_FOREACH(session, &door->sessions, entry)
+    if (!largest || session->connection.unsent > largest->connection.unsent)
+        largest = session;
+    if (!largest)
+        return;
+    journal(LOG_WARNING,
+            "Answers of %zu bytes wait to be read, and %zu are allowed: the client with most of "
+            "them, %zu bytes, is disconnected.",
+            door->network.unsent, door->unsent_max, largest->connection.unsent);
+    client_session_close(largest);
+}
+
 static void on_incoming(struct listener *listener) {
     client_session_accept(container_of(listener, struct client_door, listener));
 }
@@ -34,6 +50,7 @@ int client_door_open(struct client_door **ret, const struct client_door_options 
     door->service = options->service;
     door->max_connections = options->max_connections;
     door->max_in_flight = options->max_in_flight;
+    door->unsent_max = CLIENT_OUTPUT_TOTAL_MAX;
     LIST_INIT(&door->sessions);
     network_init(&door->network, options->loop);
     door->network.held_max = CLIENT_RECEIVE_MAX;

@@ -14,6 +14,7 @@ struct client_door {
     struct service *service;
     unsigned max_connections;
     unsigned max_in_flight;
+    size_t unsent_max; /* bytes of answers that wait for all clients to read them */
     LIST_HEAD(, client_session) sessions;
     size_t connections; /* those that are being closed included, those turned away not */
     size_t turned_away;
@@ -22,5 +23,7 @@ struct client_door {
     void *closed_data;
 };
 
+/* Answers fill the memory: the client that has read least of its own has to go. */
+void client_door_shed_output(struct client_door *door);
 /* A session's memory is gone. */
 void client_door_session_gone(struct client_door *door);

@@ -71,9 +71,13 @@ void client_session_say_goodbye(struct client_session *session) {
 
 /* ---- requests and answers ---- */
 
+/* When all together have half of what they may, nobody is read who has answers left to read. */
 static bool has_too_much(const struct client_session *session) {
-    return session->in_flight >= session->door->max_in_flight ||
-           connection_pending(&session->connection) > OUTPUT_PAUSE_SIZE;
+    const struct client_door *door = session->door;
+    size_t pending = connection_pending(&session->connection);
+
+    return session->in_flight >= door->max_in_flight || pending > OUTPUT_PAUSE_SIZE ||
+           (pending > 0 && door->network.unsent > door->unsent_max / 2);
 }
 
 static void on_reply(void *data, const Raftkv__V1__Response *response) {
@@ -86,6 +90,8 @@ static void on_reply(void *data, const Raftkv__V1__Response *response) {
         connection_send(&session->connection, &response->base);
         if (connection_pending(&session->connection) > CLIENT_OUTPUT_MAX)
             client_session_close(session);
+        else if (session->door->network.unsent > session->door->unsent_max)
+            client_door_shed_output(session->door);
     }
     free(request);
 }

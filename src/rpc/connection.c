@@ -108,10 +108,19 @@ void connection_resume(struct connection *c) {
 
 /* ---- output ---- */
 
+/* What is being closed does not count: its memory is on its way out. */
+static void count_unsent(struct connection *c) {
+    size_t unsent = c->closing ? 0 : c->output.capacity + c->writing.capacity;
+
+    c->network->unsent += unsent - c->unsent;
+    c->unsent = unsent;
+}
+
 static void on_written(uv_write_t *request, int status) {
     struct connection *c = request->data;
 
     buffer_deinit(&c->writing);
+    count_unsent(c);
     if (c->closing)
         return;
     if (status < 0)
@@ -134,6 +143,7 @@ static void flush(struct connection *c) {
     }
     if (r > 0 && (size_t)r == c->output.size) {
         buffer_deinit(&c->output);
+        count_unsent(c);
         return;
     }
     c->writing = c->output;
@@ -145,6 +155,7 @@ static void flush(struct connection *c) {
     r = uv_write(&c->write, (uv_stream_t *)&c->tcp, &buffer, 1, on_written);
     if (r < 0) {
         buffer_deinit(&c->writing);
+        count_unsent(c);
         end(c, r);
     }
 }
@@ -193,6 +204,7 @@ void connection_send(struct connection *c, const ProtobufCMessage *message) {
     frame_put_length(frame, size);
     check(protobuf_c_message_pack(message, frame + FRAME_HEADER_SIZE) == size);
     c->output.size += FRAME_HEADER_SIZE + size;
+    count_unsent(c);
     connection_touch(c);
 }
 
@@ -283,6 +295,7 @@ void connection_close(struct connection *c) {
     deadline_stop(&c->linger);
     network_forget(c->network, &c->task);
     drop_input(c);
+    count_unsent(c);
     uv_close((uv_handle_t *)&c->tcp, on_closed);
 }
 

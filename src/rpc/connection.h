@@ -40,6 +40,7 @@ struct connection {
     struct turn_task task;
     struct deadline linger;
     size_t memory;   /* of the reader, as counted in network->held */
+    size_t unsent;   /* of the output, as counted in network->unsent */
     bool delivering; /* within frame_reader_next() and its frames */
     bool paused;
     bool finishing;

@@ -111,7 +111,7 @@ void network_release(struct network *network) {
     check(network->live > 0);
     if (--network->live > 0)
         return;
-    check(network->closing && network->held == 0);
+    check(network->closing && network->held == 0 && network->unsent == 0);
     free(network->scratch);
     network->closed(network->closed_data);
 }

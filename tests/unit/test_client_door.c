@@ -14,7 +14,7 @@
 
 #include "base/journal.h"
 #include "base/limits.h"
-#include "rpc/client_door.h"
+#include "rpc/client_door_private.h"
 #include "test_wire.h"
 
 /* ---- the service ---- */
@@ -527,6 +527,56 @@ static void a_client_that_never_reads_is_closed(void **state) {
     wire_close(&wire);
 }
 
+static void of_all_clients_the_one_with_most_unread_answers_is_closed(void **state) {
+    enum { COUNT = 8, EACH = 10 };
+    struct world *world = *state;
+    struct wire wires[COUNT], greedy, modest;
+
+    world->door->unsent_max = COUNT * EACH * 1024 * 1024;
+    world->service.hold = true;
+    connect_wire(world, &greedy);
+    connect_wire(world, &modest);
+    for (uint64_t id = 1; id <= 2 * EACH; id++)
+        send_get(&greedy, id);
+    send_get(&modest, 1);
+    await_count(world, &world->service.holding, 2 * EACH + 1);
+    world->service.value_size = 1024 * 1024;
+    for (size_t i = 0; i < COUNT; i++) {
+        connect_wire(world, &wires[i]);
+        for (uint64_t id = 1; id <= EACH; id++)
+            send_get(&wires[i], id);
+        await_count(world, &world->service.holding, 2 * EACH + 1 + (i + 1) * EACH);
+    }
+    await_connections(world, COUNT + 2);
+    answer_held(&world->service);
+    assert_true(world->door->network.unsent <= world->door->unsent_max);
+    run_turns(&world->loop, 10);
+    assert_true(client_door_connections(world->door) >= COUNT / 2);
+    expect_answer(&modest, 1);
+    world->service.value_size = 1;
+    expect_service(world);
+    for (size_t i = 0; i < COUNT; i++)
+        wire_close(&wires[i]);
+    wire_close(&greedy);
+    wire_close(&modest);
+}
+
+static void nobody_with_unread_answers_is_read_while_all_together_have_many(void **state) {
+    struct world *world = *state;
+    struct wire wire;
+
+    world->door->unsent_max = 20 * 1024 * 1024;
+    world->service.value_size = 4 * 1024 * 1024; /* more than the kernel takes, and 8 in memory */
+    connect_wire(world, &wire);
+    for (uint64_t id = 1; id <= 10; id++)
+        send_get(&wire, id);
+    run_turns(&world->loop, 50);
+    assert_true(world->service.handled < 10);
+    for (uint64_t id = 1; id <= 10; id++)
+        expect_answer(&wire, id);
+    wire_close(&wire);
+}
+
 static void a_client_that_reads_slowly_gets_all_answers(void **state) {
     struct world *world = *state;
     struct wire wire;
@@ -658,6 +708,8 @@ int main(void) {
         TEST(half_a_frame_holds_only_what_arrived),
         TEST(the_largest_unfinished_request_goes_when_they_are_too_many),
         TEST(a_client_that_never_reads_is_closed),
+        TEST(of_all_clients_the_one_with_most_unread_answers_is_closed),
+        TEST(nobody_with_unread_answers_is_read_while_all_together_have_many),
         TEST(a_client_that_reads_slowly_gets_all_answers),
         TEST(one_connection_too_many_is_told_busy),
         TEST(two_thousand_idle_connections_cost_little),
