@@ -22,7 +22,8 @@ void apply_advance(struct member *member) {
     uint64_t first = member->applied_index + 1, limit = apply_limit(member);
     size_t bytes = 0;
 
-    if (member->applying || member->loading_for_apply || member->failed || first > limit)
+    if (member->applying || member->loading_for_apply || member->installing || member->failed ||
+        first > limit)
         return;
     member->apply_first = first;
     if (!entries_find(&member->entries, first)) {
@@ -54,7 +55,7 @@ void apply_loaded(struct member *member, uint64_t first_index, const struct log_
                   size_t count) {
     check(member->loading_for_apply && first_index == member->apply_first);
     member->loading_for_apply = false;
-    if (member->failed)
+    if (member->failed || member->installing)
         return;
     if (count == 0) {
         member_fatal(member, "Entry %llu is committed but can't be read from the log.",

@@ -25,7 +25,7 @@ enum {
 
 /* Terms and indexes are counted up from 1 and never get near this. It keeps `term + 1` and `index +
  * count` from wrapping, here and in libraft, whatever a peer sends. */
-static const uint64_t NUMBER_LIMIT = UINT64_C(1) << 62;
+static const uint64_t NUMBER_LIMIT = CODEC_NUMBER_LIMIT;
 
 static void encode_entry(const struct raft_entry *entry, Raftkv__V1__Entry *ret) {
     raftkv__v1__entry__init(ret);

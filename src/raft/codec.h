@@ -6,6 +6,9 @@
 
 #include "proto/unpack.h"
 
+/* Terms and indexes from outside are below this, so that sums of them can't overflow. */
+#define CODEC_NUMBER_LIMIT (UINT64_C(1) << 62)
+
 /*
  * Encodes a message (append entries and result, request vote and result, timeout now) into a
  * malloc'd buffer. Entries must have their data. last_log_index of a result is clamped to

@@ -24,6 +24,18 @@ struct member_write {
     size_t count;
 };
 
+/* A point of the log that the state holds: what snapshots and compaction are about. Owned by
+ * whoever holds it. */
+struct member_mark {
+    uint64_t index;
+    uint64_t term;
+    uint64_t configuration_index;
+    uint8_t *configuration; /* raft's encoding, malloc'd */
+    size_t configuration_size;
+};
+void member_mark_deinit(struct member_mark *mark);
+struct member_mark member_mark_copy(const struct member_mark *mark);
+
 struct member_effects {
     void *data;
     /* Makes a write durable, then calls member_persisted(). Its memory lasts until then. */
@@ -33,6 +45,15 @@ struct member_effects {
     /* Reads entries from the log, at most `count` and about max_bytes but at least one, then calls
      * member_loaded() with the cookie. */
     void (*load)(void *data, uint64_t first_index, size_t count, size_t max_bytes, uint64_t cookie);
+    /*
+     * Leader: this server is so far behind that it needs the state itself. Said again and again
+     * until the snapshot is installed there: begin a stream unless one is under way, and call
+     * member_send_install() when all of it is staged there.
+     */
+    void (*snapshot_wanted)(void *data, uint64_t id);
+    /* Follower: makes the staged snapshot the state, durably, and the log empty behind it; then
+     * calls member_installed(). */
+    void (*install)(void *data, const struct member_mark *mark);
     /* Something of the view, the progress of others or the configuration changed. */
     void (*changed)(void *data);
 };
@@ -82,6 +103,30 @@ void member_applied(struct member *member, const void *results, size_t result_si
 /* count 0: the entries are no longer in the log. */
 void member_loaded(struct member *member, uint64_t cookie, uint64_t first_index,
                    const struct log_entry *entries, size_t count);
+
+/* Follower: the state of this mark is staged, or (NULL) no longer. Only then InstallSnapshot is
+ * listened to. */
+void member_staged(struct member *member, const struct member_mark *mark);
+/* Whether what was staged is still wanted; if not, it may be thrown away. */
+bool member_has_staged(const struct member *member);
+void member_installed(struct member *member);
+/* Leader: everything is staged there. False: not the leader (any more), or the server needs it no
+ * longer. */
+bool member_send_install(struct member *member, uint64_t id, const struct member_mark *mark);
+/* Leader: whether raft is still waiting for this server to install a snapshot. */
+bool member_needs_snapshot(const struct member *member, uint64_t id);
+
+/* The mark of what is applied now; false while nothing is, or a snapshot is being installed. */
+bool member_mark_applied(const struct member *member, struct member_mark *ret);
+/*
+ * The mark is durable in state and log: raft counts on the log for `trailing_entries` and `trailing_bytes` before it, whichever is less, and for
+ * everything from still_wanted on (UINT64_MAX: nothing). Returns the first index that must stay in the log; 0: the mark came too late, nothing
+ * is to be cut.
+ */
+uint64_t member_compacted(struct member *member, const struct member_mark *mark, uint64_t trailing_entries,
+                          uint64_t trailing_bytes, uint64_t still_wanted);
+/* The log has been cut: it begins at first_index now. */
+void member_log_cut(struct member *member, uint64_t first_index);
 
 /* The host's time has come to member_deadline(). */
 void member_tick(struct member *member);

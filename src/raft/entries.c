@@ -1,10 +1,17 @@
 #include "raft/entries.h"
 
+#include <string.h>
+
 #include "base/check.h"
 #include "base/memory.h"
 
 /* ENTRY_OVERHEAD: what a cached entry costs beside its data. */
-enum { RING_CAPACITY_MIN = 1024, ENTRY_OVERHEAD = 96 };
+enum {
+    RING_CAPACITY_MIN = 1024,
+    ENTRY_OVERHEAD = 96,
+    WEIGHT_ENTRIES = 256,
+    WEIGHT_BYTES = 1024 * 1024
+};
 
 struct blob *blob_new(void *memory) {
     struct blob *blob = xmalloc(sizeof *blob);
@@ -57,6 +64,7 @@ void entries_deinit(struct entries *entries) {
         drop_slot(entries, i);
     free(entries->ring);
     free(entries->runs);
+    free(entries->weights);
     *entries = (struct entries){0};
 }
 
@@ -74,8 +82,28 @@ static void note_term(struct entries *entries, uint64_t index, uint64_t term) {
     entries->runs[entries->run_count++] = (struct term_run){.first_index = index, .term = term};
 }
 
-void entries_append_term(struct entries *entries, uint64_t term) {
+/* Counts the bytes of an entry that is about to become the last one. */
+static void note_weight(struct entries *entries, size_t size) {
+    struct weight *last =
+        entries->weight_count > 0 ? &entries->weights[entries->weight_count - 1] : NULL;
+    uint64_t index = entries->last_index + 1;
+
+    if (!last || index - last->index >= WEIGHT_ENTRIES ||
+        entries->total_bytes - last->bytes >= WEIGHT_BYTES) {
+        if (entries->weight_count == entries->weight_capacity) {
+            entries->weight_capacity = entries->weight_capacity ? entries->weight_capacity * 2 : 64;
+            entries->weights =
+                xrealloc(entries->weights, entries->weight_capacity * sizeof *entries->weights);
+        }
+        entries->weights[entries->weight_count++] =
+            (struct weight){.index = index, .bytes = entries->total_bytes};
+    }
+    entries->total_bytes += size;
+}
+
+void entries_append_term(struct entries *entries, uint64_t term, size_t size) {
     check(entries->cached_first == entries->last_index + 1);
+    note_weight(entries, size);
     entries->last_index++;
     entries->cached_first = entries->last_index + 1;
     note_term(entries, entries->last_index, term);
@@ -97,6 +125,7 @@ void entries_append(struct entries *entries, const struct log_entry *entry, stru
 
     if (index - entries->cached_first == entries->capacity)
         grow(entries);
+    note_weight(entries, entry->size);
     note_term(entries, index, entry->term);
     *slot(entries, index) = (struct cached_entry){.entry = *entry, .blob = blob};
     entries->last_index = index;
@@ -114,6 +143,55 @@ void entries_truncate(struct entries *entries, uint64_t index) {
         entries->cached_first = entries->last_index + 1;
     while (entries->run_count > 0 && entries->runs[entries->run_count - 1].first_index >= index)
         entries->run_count--;
+    while (entries->weight_count > 0 && entries->weights[entries->weight_count - 1].index >= index)
+        entries->weight_count--;
+}
+
+void entries_cut(struct entries *entries, uint64_t first_index) {
+    size_t runs = 0, weights = 0;
+
+    check(first_index <= entries->last_index + 1);
+    if (first_index <= entries->first_index)
+        return;
+    entries->previous_term = entries_term(entries, first_index - 1);
+    while (entries->cached_first < first_index && entries->cached_first <= entries->last_index) {
+        drop_slot(entries, entries->cached_first);
+        entries->cached_first++;
+    }
+    if (entries->cached_first < first_index)
+        entries->cached_first = first_index;
+    entries->first_index = first_index;
+
+    while (runs + 1 < entries->run_count && entries->runs[runs + 1].first_index <= first_index)
+        runs++;
+    if (first_index > entries->last_index)
+        runs = entries->run_count;
+    entries->run_count -= runs;
+    memmove(entries->runs, entries->runs + runs, entries->run_count * sizeof *entries->runs);
+    while (weights + 1 < entries->weight_count &&
+           entries->weights[weights + 1].index <= first_index)
+        weights++;
+    entries->weight_count -= weights;
+    memmove(entries->weights, entries->weights + weights,
+            entries->weight_count * sizeof *entries->weights);
+}
+
+void entries_reset(struct entries *entries, uint64_t index, uint64_t term) {
+    size_t bytes_max = entries->bytes_max;
+
+    entries_deinit(entries);
+    entries_init(entries, index + 1, term, bytes_max);
+}
+
+uint64_t entries_within(const struct entries *entries, uint64_t last, uint64_t bytes) {
+    uint64_t end = entries->total_bytes;
+    size_t i = entries->weight_count;
+
+    while (i > 0 && entries->weights[i - 1].index > last)
+        end = entries->weights[--i].bytes;
+    while (i > 0 && end - entries->weights[i - 1].bytes <= bytes)
+        i--;
+    return i < entries->weight_count ? entries->weights[i].index : entries->last_index + 1;
 }
 
 uint64_t entries_term(const struct entries *entries, uint64_t index) {

@@ -31,6 +31,13 @@ struct term_run {
     uint64_t term;
 };
 
+/* How many bytes of entries the log had gathered before an index: kept now and then, to tell what a
+ * part of the log weighs. */
+struct weight {
+    uint64_t index;
+    uint64_t bytes;
+};
+
 struct entries {
     uint64_t first_index; /* of the log */
     uint64_t last_index;
@@ -38,6 +45,10 @@ struct entries {
 
     struct term_run *runs;
     size_t run_count, run_capacity;
+
+    struct weight *weights;
+    size_t weight_count, weight_capacity;
+    uint64_t total_bytes; /* of all entries ever appended */
 
     struct cached_entry *ring; /* [cached_first, last_index], at index % capacity */
     size_t capacity;           /* a power of two */
@@ -49,12 +60,20 @@ struct entries {
 void entries_init(struct entries *entries, uint64_t first_index, uint64_t previous_term,
                   size_t bytes_max);
 void entries_deinit(struct entries *entries);
-/* Appends the term of an entry whose data stays on disk. Only before anything was cached. */
-void entries_append_term(struct entries *entries, uint64_t term);
+/* Appends the term and size of an entry whose data stays on disk. Only before anything was cached.
+ */
+void entries_append_term(struct entries *entries, uint64_t term, size_t size);
 /* Appends an entry; takes a reference of the blob over. */
 void entries_append(struct entries *entries, const struct log_entry *entry, struct blob *blob);
 /* Drops entries from index on. */
 void entries_truncate(struct entries *entries, uint64_t index);
+/* Drops entries below first_index, which is at most last_index + 1. */
+void entries_cut(struct entries *entries, uint64_t first_index);
+/* The log is empty behind an entry of that index and term. */
+void entries_reset(struct entries *entries, uint64_t index, uint64_t term);
+/* The lowest index from which on to `last` the entries weigh no more than this (to a granularity of
+ * some hundred entries). */
+uint64_t entries_within(const struct entries *entries, uint64_t last, uint64_t bytes);
 /* 0: not in the log. first_index - 1 is answered too when it is known. */
 uint64_t entries_term(const struct entries *entries, uint64_t index);
 /* NULL: not in memory. */

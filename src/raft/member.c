@@ -98,6 +98,8 @@ static void take_update(struct member *member, struct raft_update *update) {
         follow_state(member);
     if (update->flags & (RAFT_UPDATE_ENTRIES))
         write_entries(member, update->entries.index, update->entries.batch, update->entries.n);
+    if (update->flags & (RAFT_UPDATE_SNAPSHOT))
+        snapshot_begin_install(member, update);
     if (update->flags & (RAFT_UPDATE_MESSAGES))
         send_messages(member, update->messages.batch, update->messages.n);
     if (commit > member->commit_index)
@@ -215,6 +217,8 @@ int member_receive(struct member *member, uint64_t from, const Raftkv__V1__PeerM
         member_changed(member);
         return 0;
     }
+    if (peer->body_case == RAFTKV__V1__PEER_MESSAGE__BODY_INSTALL_SNAPSHOT)
+        return snapshot_receive(member, from, peer->install_snapshot, ret_reason);
     result = codec_decode(peer, from, "peer", &message, ret_reason);
     if (result < 0)
         return result;
@@ -392,7 +396,8 @@ uint64_t member_peers_version(const struct member *member) {
 }
 
 bool member_busy(const struct member *member) {
-    if (member->write_under_way || member->applying || member->loading_for_apply)
+    if (member->write_under_way || member->applying || member->loading_for_apply ||
+        member->installing)
         return true;
     for (size_t i = 0; i < member->sender_count; i++)
         if (member->senders[i].loading)

@@ -120,6 +120,11 @@ struct member {
     uint64_t apply_first;
     struct batch apply_batch;
 
+    /* snapshot.c */
+    bool installing;
+    struct member_mark staged; /* index 0: nothing is staged */
+    struct member_mark installing_mark;
+
     /* propose.c */
     struct proposal_queue gathered, in_log;
     struct proposal *orphans; /* in the log of a leader that lost its office */
@@ -162,6 +167,8 @@ void member_changed(struct member *member);
 bool member_leader_recent(const struct member *member);
 
 /* write.c */
+/* Forgets the entries on their way to disk: the log is going to be reset. */
+void write_forget_entries(struct member *member);
 void write_vote(struct member *member);
 void write_entries(struct member *member, uint64_t first_index, struct raft_entry *entries,
                    unsigned count);
@@ -175,7 +182,15 @@ void apply_loaded(struct member *member, uint64_t first_index, const struct log_
                   size_t count);
 enum { APPLY_COOKIE = 1 };
 
+/* snapshot.c */
+void snapshot_begin_install(struct member *member, struct raft_update *update);
+int snapshot_receive(struct member *member, uint64_t from,
+                     const Raftkv__V1__InstallSnapshot *message, const char **ret_reason);
+void snapshot_deinit(struct member *member);
+
 /* propose.c */
+/* Ends the proposals up to index, of whose fate the state that was installed says nothing. */
+void propose_installed(struct member *member, uint64_t index);
 void propose_flush(struct member *member);
 void propose_applied(struct member *member, uint64_t first_index, const struct log_entry *entries,
                      size_t count, const void *results, size_t result_size);

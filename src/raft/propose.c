@@ -193,6 +193,30 @@ void propose_applied(struct member *member, uint64_t first_index, const struct l
     }
 }
 
+static void end_unknown(struct proposal *proposal, const char *message) {
+    struct failure failure;
+
+    failure_set(&failure, ERROR_UNAVAILABLE, "%s", message);
+    failure.outcome_unknown = true;
+    proposal->done(proposal, &failure, NULL);
+}
+
+void propose_installed(struct member *member, uint64_t index) {
+    struct proposal **link = &member->orphans;
+
+    while (*link) {
+        struct proposal *proposal = *link;
+
+        if (proposal->index > index) {
+            link = &proposal->next;
+            continue;
+        }
+        *link = proposal->next;
+        member->orphan_count--;
+        end_unknown(proposal, "The state was replaced by a newer one of another member.");
+    }
+}
+
 void propose_lost_office(struct member *member) {
     struct proposal_queue gathered = member->gathered;
     struct proposal *proposal;
@@ -208,24 +232,16 @@ void propose_lost_office(struct member *member) {
         refuse(proposal, ERROR_NOT_LEADER, "This node is no longer the leader.");
 }
 
-static void end_unknown(struct proposal *proposal) {
-    struct failure failure;
-
-    failure_set(&failure, ERROR_UNAVAILABLE, "The node is stopping.");
-    failure.outcome_unknown = true;
-    proposal->done(proposal, &failure, NULL);
-}
-
 void propose_end_all(struct member *member) {
     struct proposal *proposal;
 
     while ((proposal = queue_pop(&member->gathered)))
         refuse(proposal, ERROR_UNAVAILABLE, "The node is stopping.");
     while ((proposal = queue_pop(&member->in_log)))
-        end_unknown(proposal);
+        end_unknown(proposal, "The node is stopping.");
     while ((proposal = member->orphans)) {
         member->orphans = proposal->next;
         member->orphan_count--;
-        end_unknown(proposal);
+        end_unknown(proposal, "The node is stopping.");
     }
 }

@@ -124,8 +124,10 @@ static void extend_range(struct member *member, struct sender *sender, uint64_t 
     bool repeated = sender->last_previous == first - 1;
     bool idle = member->host->backlog(member->host, sender->id) == 0;
     bool contiguous = sender->end > 0 && first == sender->end;
+    bool lost = sender->next < member->entries.first_index; /* the log was cut before it was sent */
     bool connected =
-        contiguous || (sender->start > 0 && first >= sender->start && first <= sender->end);
+        !lost &&
+        (contiguous || (sender->start > 0 && first >= sender->start && first <= sender->end));
 
     sender->last_previous = first - 1;
     if (connected && !(repeated && idle && !sender->loading)) {
@@ -267,20 +269,23 @@ void send_loaded(struct member *member, uint64_t cookie, uint64_t first_index,
  * is: the follower would refuse it, and raft resend all. Then it is anchored where the follower is
  * known to be.
  */
-static bool anchor_heartbeat(struct member *member, struct sender *sender,
+static void anchor_heartbeat(struct member *member, struct sender *sender,
                              struct raft_append_entries *heartbeat) {
+    bool waiting = sender->next < sender->end && sender->next >= member->entries.first_index;
+    raft_term term;
     raft_index match = 0;
 
-    if (sender->next >= sender->end && !sender->loading &&
-        member->host->backlog(member->host, sender->id) == 0)
-        return true;
+    if (!waiting && !sender->loading && member->host->backlog(member->host, sender->id) == 0)
+        return;
     if (raft_match_index(&member->raft, sender->id, &match) != 0)
-        return false;
+        return;
+    term = match ? entries_term(&member->entries, match) : 0;
+    if (match && !term)
+        return; /* the log was cut there */
     heartbeat->prev_log_index = match;
-    heartbeat->prev_log_term = match ? entries_term(&member->entries, match) : 0;
+    heartbeat->prev_log_term = term;
     if (heartbeat->leader_commit > match)
         heartbeat->leader_commit = match;
-    return match == 0 || heartbeat->prev_log_term != 0;
 }
 
 static void send_message(struct member *member, struct raft_message *message) {
@@ -288,9 +293,10 @@ static void send_message(struct member *member, struct raft_message *message) {
     uint8_t *data;
     size_t size;
 
-    if (message->type == RAFT_INSTALL_SNAPSHOT)
-        return; /* snapshots are streamed, from the next issue on; nothing is cut from the log until
-                   then */
+    if (message->type == RAFT_INSTALL_SNAPSHOT) {
+        member->effects->snapshot_wanted(member->effects->data, message->server_id);
+        return;
+    }
     if (message->type == RAFT_APPEND_ENTRIES) {
         struct sender *sender = sender_for(member, message->server_id);
 
@@ -299,8 +305,7 @@ static void send_message(struct member *member, struct raft_message *message) {
                          append->prev_log_index + 1 + append->n_entries);
             return;
         }
-        if (!anchor_heartbeat(member, sender, append))
-            return;
+        anchor_heartbeat(member, sender, append);
     }
     data = codec_encode(message, member->entries.last_index, &size);
     send_or_hold(member, message->server_id, true, data, size);

@@ -63,7 +63,7 @@ static void copy_entries(struct member *member, const struct member_options *opt
     for (size_t i = 0; i < n; i++) {
         const struct log_entry *entry = &options->entries[i];
 
-        entries_append_term(&member->entries, entry->term);
+        entries_append_term(&member->entries, entry->term, entry->size);
         member->start_entries[i].term = entry->term;
         member->start_entries[i].type = (enum raft_entry_type)entry->type;
         if (entry->type != ENTRY_CHANGE)
@@ -189,6 +189,7 @@ struct member *member_free(struct member *member) {
     if (!member)
         return NULL;
     member->door_closed = true;
+    snapshot_deinit(member);
     propose_end_all(member);
     membership_end_all(member);
     send_deinit(member);

@@ -94,6 +94,13 @@ void write_entries(struct member *member, uint64_t first_index, struct raft_entr
     gathering->valid_last = member->entries.last_index;
 }
 
+void write_forget_entries(struct member *member) {
+    batch_clear(&member->gathering.batch);
+    member->gathering.first_index = 0;
+    member->writing.valid_last = 0;
+    member->durable_index = 0;
+}
+
 void write_start(struct member *member) {
     struct pending_write *writing = &member->writing;
     struct member_write write;

@@ -109,7 +109,7 @@ static void make_durable(struct world_node *node) {
     }
     if (write->count == 0)
         return;
-    assert_true(write->first_index <= node->last + 1);
+    assert_true(write->first_index <= node->last + 1 && write->first_index >= node->first);
     while (node->last >= write->first_index)
         free(node->log[node->last--].data);
     for (size_t i = 0; i < write->count; i++) {
@@ -156,6 +156,49 @@ static void effect_load(void *data, uint64_t first_index, size_t count, size_t m
     fail_msg("too many loads");
 }
 
+static void effect_snapshot_wanted(void *data, uint64_t id) {
+    struct world_node *node = data;
+
+    node->snapshots_wanted++;
+    node->snapshot_wanted_by = id;
+}
+
+static void effect_install(void *data, const struct member_mark *mark) {
+    struct world_node *node = data;
+
+    assert_false(node->installing || node->applying);
+    node->installing = true;
+    node->install_mark = mark;
+}
+
+static void complete_install(struct world_node *node) {
+    for (uint64_t i = node->first; i <= node->last; i++)
+        free(node->log[i].data);
+    member_mark_deinit(&node->mark);
+    node->mark = member_mark_copy(node->install_mark);
+    node->first = node->mark.index + 1;
+    node->last = node->mark.index;
+    node->applied = node->mark.index;
+    node->configuration_index = node->mark.configuration_index;
+    node->installing = false;
+    member_installed(node->member);
+}
+
+void world_compact(uint64_t id, uint64_t trailing) {
+    struct world_node *node = world_node(id);
+    struct member_mark mark;
+    uint64_t keep_from;
+
+    assert_true(member_mark_applied(node->member, &mark));
+    keep_from = member_compacted(node->member, &mark, trailing, UINT64_MAX, UINT64_MAX);
+    assert_int_not_equal(keep_from, 0);
+    member_mark_deinit(&node->mark);
+    node->mark = mark;
+    while (node->first < keep_from)
+        free(node->log[node->first++].data);
+    member_log_cut(node->member, keep_from);
+}
+
 static void effect_changed(void *data) {
     (void)data;
 }
@@ -185,21 +228,30 @@ void world_restart(uint64_t id) {
         .cache_size = 1024 * 1024,
         .term = node->term,
         .vote = node->vote,
-        .first_index = 1,
+        .mark_index = node->mark.index,
+        .mark_term = node->mark.term,
+        .mark_configuration_index = node->mark.configuration_index,
+        .mark_configuration = node->mark.configuration,
+        .mark_configuration_size = node->mark.configuration_size,
+        .first_index = node->first,
         .entries = entries,
-        .entry_count = node->last,
+        .entry_count = node->last + 1 - node->first,
         .applied_index = node->applied,
     };
     uint64_t term, vote;
 
-    for (uint64_t i = 1; i <= node->last; i++)
-        entries[i - 1] = (struct log_entry){
+    for (uint64_t i = node->first; i <= node->last; i++)
+        entries[i - node->first] = (struct log_entry){
             .term = node->log[i].term,
             .type = node->log[i].type,
             .data = node->log[i].data,
             .size = node->log[i].size,
         };
-    if (node->configuration_index) {
+    if (node->configuration_index && node->configuration_index < node->first) {
+        options.configuration_index = node->mark.configuration_index;
+        options.configuration = node->mark.configuration;
+        options.configuration_size = node->mark.configuration_size;
+    } else if (node->configuration_index) {
         options.configuration_index = node->configuration_index;
         options.configuration = node->log[node->configuration_index].data;
         options.configuration_size = node->log[node->configuration_index].size;
@@ -215,7 +267,7 @@ void world_crash(uint64_t id) {
     struct world_node *node = world_node(id);
 
     node->member = member_free(node->member);
-    node->writing = node->applying = false;
+    node->writing = node->applying = node->installing = false;
     memset(node->loads, 0, sizeof node->loads);
 }
 
@@ -240,8 +292,11 @@ static void make_node(uint64_t id) {
         .persist = effect_persist,
         .apply = effect_apply,
         .load = effect_load,
+        .snapshot_wanted = effect_snapshot_wanted,
+        .install = effect_install,
         .changed = effect_changed,
     };
+    node->first = 1;
     node->identity = (struct identity){.cluster_id = 77, .member_id = id, .incarnation = 1};
     strcpy(node->identity.name, server.name);
     strcpy(node->identity.peer_address, server.peer_address);
@@ -282,8 +337,9 @@ void world_stop(void) {
         assert_int_equal(node->fatal, 0);
         if (node->member)
             world_crash(id);
-        for (uint64_t i = 1; i <= node->last; i++)
+        for (uint64_t i = node->first ? node->first : 1; i <= node->last; i++)
             free(node->log[i].data);
+        member_mark_deinit(&node->mark);
     }
     while (world.head < world.tail)
         free(world.queue[world.head++ % WORLD_QUEUE].data);
@@ -321,7 +377,9 @@ static bool complete_load(struct world_node *node) {
         if (!load.used || node->hold_loads)
             continue;
         node->loads[i].used = false;
-        for (; count < load.count && load.first_index + count <= node->last; count++) {
+        for (; load.first_index >= node->first && count < load.count &&
+               load.first_index + count <= node->last;
+             count++) {
             struct world_entry *entry = &node->log[load.first_index + count];
 
             entries[count] = (struct log_entry){entry->term, entry->type, entry->data, entry->size};
@@ -351,6 +409,10 @@ static bool complete(struct world_node *node) {
         node->writing = false;
         make_durable(node);
         member_persisted(node->member);
+        return true;
+    }
+    if (node->installing && !node->hold_install) {
+        complete_install(node);
         return true;
     }
     return complete_apply(node) || complete_load(node);

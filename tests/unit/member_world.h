@@ -37,7 +37,8 @@ struct world_node {
     /* The disk: what was made durable. */
     uint64_t term, vote;
     struct world_entry log[WORLD_LOG];
-    uint64_t last;
+    uint64_t first, last;
+    struct member_mark mark; /* index 0: none */
     uint64_t applied, applied_term;
     uint64_t configuration_index;
 
@@ -52,8 +53,13 @@ struct world_node {
     int fatal;
     char fatal_reason[512];
 
+    bool installing;
+    const struct member_mark *install_mark;
+    unsigned snapshots_wanted;
+    uint64_t snapshot_wanted_by;
+
     /* What the test says. */
-    bool hold_writes, hold_applies, hold_loads, cut;
+    bool hold_writes, hold_applies, hold_loads, hold_install, cut;
     size_t backlog; /* of every link of this node */
     unsigned writes, largest_write;
     uint64_t max_applied_above_durable;
@@ -121,4 +127,6 @@ struct world_change {
 };
 void world_change(uint64_t id, struct world_change *change, enum change_kind kind,
                   const char *name);
+/* Marks and cuts a member's log up to what it has applied, but for `trailing` entries. */
+void world_compact(uint64_t id, uint64_t trailing);
 struct server world_server(uint64_t id, enum member_role role);
