@@ -86,6 +86,7 @@ static void leave_stage(struct call *call) {
     case CALL_READ_INDEX:
     case CALL_READ_READY:
     case CALL_READING:
+    case CALL_COMPACTING:
         break;
     }
 }

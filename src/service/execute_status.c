@@ -36,6 +36,8 @@ Raftkv__V1__MemberStatus *service_local_status(struct service *service) {
     status->peer_address = xstrdup(service->identity->peer_address);
     status->client_address = xstrdup(service->identity->client_address);
     status->cluster_id = service->identity->cluster_id;
+    if (service->node)
+        service->node->fill_status(service->node->data, status);
     return status;
 }
 

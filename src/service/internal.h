@@ -33,6 +33,7 @@ enum call_stage {
     CALL_READING,    /* a read on the state lane */
     CALL_CHANGING,   /* with the member as a change */
     CALL_COLLECTING, /* the status of the other members */
+    CALL_COMPACTING, /* a snapshot until the compaction has ended */
 };
 
 struct call;
@@ -87,9 +88,9 @@ struct forwards {
     struct forward *places; /* the low bits of an id say which */
     uint32_t capacity;
     uint32_t first_free;
-    uint64_t sequence; /* the high bits of the next id; begins at random, so that answers to a
-                          former run of this node find nothing */
-    uint64_t target;   /* member that all of `reads` were sent to */
+    uint64_t sequence;  /* the high bits of the next id; begins at random, so that answers to a
+                           former run of this node find nothing */
+    uint64_t target;    /* member that all of `reads` were sent to */
     struct list reads;  /* calls that may be sent again */
     struct list writes; /* calls that may not */
 };
@@ -102,6 +103,7 @@ struct service {
     struct member *member;
     struct state *state;
     const struct identity *identity;
+    const struct service_node *node;
 
     service_observer observer;
     void *observer_data;
@@ -129,6 +131,7 @@ struct service {
     struct forwards forwards;
     struct list read_index_gathering;          /* reads for the next round */
     struct read_index_round *read_index_round; /* under way; NULL: none */
+    struct list compacting;
     struct list reads_ready;
     struct read_batch *read_batch; /* on the state lane; NULL: none */
     size_t collections;
@@ -194,6 +197,7 @@ void execute_list(struct call *call);
 void execute_members(struct call *call);
 void execute_change(struct call *call);
 void execute_status(struct call *call);
+void execute_snapshot(struct call *call);
 
 /* Has call_read() called when everything acknowledged before now is applied here. */
 void read_index_wait(struct call *call);

@@ -14,6 +14,7 @@ struct service *service_new(const struct service_options *options) {
     service->member = options->member;
     service->state = options->state;
     service->identity = options->identity;
+    service->node = options->node;
     service->observe_at = UINT64_MAX;
     service->retry_at = UINT64_MAX;
     service->forwards.sequence = options->host->random(options->host);
@@ -26,6 +27,7 @@ struct service *service_new(const struct service_options *options) {
     list_init(&service->forwards.writes);
     list_init(&service->read_index_gathering);
     list_init(&service->reads_ready);
+    list_init(&service->compacting);
     member_get_view(service->member, &service->seen);
     service->seen_configuration = member_configuration(service->member)->index;
     return service;

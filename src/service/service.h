@@ -45,7 +45,17 @@ void service_set_observer(struct service *service, service_observer observer, vo
 
 /* ---- for the node room (src/node), which makes and feeds the service ---- */
 
+/* What of the node around it the service asks for. */
+struct service_node {
+    void *data;
+    /* Begins a compaction unless one is under way; service_compacted() tells its end. */
+    void (*compact)(void *data);
+    /* Fills in what the status says of snapshots; what it allocates goes to the message. */
+    void (*fill_status)(void *data, Raftkv__V1__MemberStatus *status);
+};
+
 struct service_options {
+    const struct service_node *node; /* must outlive the service; NULL: neither is to be had */
     struct host *host;
     struct member *member;
     struct state *state;
@@ -60,6 +70,9 @@ struct service *service_free(struct service *service);
  * way. */
 size_t service_drain(struct service *service);
 
+/* A compaction has ended: 0, or why not (negative errno; -EAGAIN: it came to nothing, which is no
+ * fault). */
+void service_compacted(struct service *service, int result);
 /* State, leader, term, configuration or an index of the member changed. */
 void service_member_changed(struct service *service);
 /* The earliest host time at which service_tick() wants to be called; UINT64_MAX: never. */

@@ -115,6 +115,7 @@ static int validate_body(const Raftkv__V1__Request *request, struct failure *fai
     case RAFTKV__V1__REQUEST__BODY_LIST:
         return validate_list(request->list, failure);
     case RAFTKV__V1__REQUEST__BODY_STATUS:
+    case RAFTKV__V1__REQUEST__BODY_SNAPSHOT:
     case RAFTKV__V1__REQUEST__BODY_MEMBERS:
         return 0;
     case RAFTKV__V1__REQUEST__BODY_ADD_VOTER:
