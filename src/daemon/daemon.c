@@ -279,6 +279,10 @@ static int open_node(struct daemon *daemon) {
         .heartbeat = options->heartbeat,
         .state_cache_size = options->state_cache_size,
         .entry_cache_size = options->entry_cache_size,
+        .snapshot_entries = options->snapshot_entries,
+        .snapshot_bytes = options->snapshot_bytes,
+        .trailing_entries = options->trailing_entries,
+        .trailing_bytes = options->trailing_bytes,
     };
     struct failure failure;
     int r = node_open(&daemon->node, &daemon->host.host, &node_options, &failure);

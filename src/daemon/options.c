@@ -57,6 +57,17 @@ const struct option_key option_keys[KEY_COUNT] = {
     [KEY_HEARTBEAT] = {"Raft", "HeartbeatSec", OPTION_SPAN, AT(heartbeat), "100ms", 10, 20000,
                        "How often a leader shows that it is there; at most a third of the election "
                        "timeout."},
+    [KEY_SNAPSHOT_ENTRIES] = {"Raft", "SnapshotEntries", OPTION_COUNT, AT(snapshot_entries),
+                              "100000", 10, 1000000000,
+                              "Entries after which the state is flushed and the log cut."},
+    [KEY_SNAPSHOT_BYTES] = {"Raft", "SnapshotBytes", OPTION_SIZE, AT(snapshot_bytes), "64M",
+                            1 * MIB, 65536 * MIB, "Bytes of entries after which the same is done."},
+    [KEY_TRAILING_ENTRIES] = {"Raft", "TrailingEntries", OPTION_COUNT, AT(trailing_entries),
+                              "10240", 1, 1000000000,
+                              "Entries that the log keeps when it is cut, for followers that are "
+                              "behind."},
+    [KEY_TRAILING_BYTES] = {"Raft", "TrailingBytes", OPTION_SIZE, AT(trailing_bytes), "64M",
+                            1 * MIB, 65536 * MIB, "At most so many bytes of them."},
 };
 
 /* What is read so far. */

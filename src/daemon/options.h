@@ -29,6 +29,10 @@ struct options {
     uint64_t stop_timeout;     /* ms */
     uint64_t election_timeout; /* ms */
     uint64_t heartbeat;        /* ms */
+    uint64_t snapshot_entries;
+    uint64_t snapshot_bytes;
+    uint64_t trailing_entries;
+    uint64_t trailing_bytes;
 };
 
 enum option_type {
@@ -57,6 +61,10 @@ enum {
     KEY_STOP_TIMEOUT,
     KEY_ELECTION_TIMEOUT,
     KEY_HEARTBEAT,
+    KEY_SNAPSHOT_ENTRIES,
+    KEY_SNAPSHOT_BYTES,
+    KEY_TRAILING_ENTRIES,
+    KEY_TRAILING_BYTES,
     KEY_COUNT
 };
 

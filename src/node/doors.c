@@ -210,7 +210,13 @@ static int receive_raft(struct node *node, uint64_t from, const Raftkv__V1__Peer
         *ret_reason = "the sender belongs to another cluster";
         return -EBADMSG;
     }
-    return member_receive(node->member, from, message, ret_reason);
+    if (message->body_case == RAFTKV__V1__PEER_MESSAGE__BODY_SNAPSHOT_PART)
+        staging_receive(node, from, message->snapshot_part);
+    else if (message->body_case == RAFTKV__V1__PEER_MESSAGE__BODY_SNAPSHOT_ACK)
+        streams_receive_ack(node, from, message->snapshot_ack);
+    else
+        return member_receive(node->member, from, message, ret_reason);
+    return 0;
 }
 
 int node_receive(struct node *node, uint64_t from, const uint8_t *data, size_t size,

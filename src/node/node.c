@@ -101,6 +101,8 @@ static int open_log(struct node *node, const struct node_options *node_options,
     int result;
 
     state_applied(node->state, &options.applied_index, &options.applied_term);
+    state_configuration(node->state, &options.configuration_index, &options.configuration,
+                        &options.configuration_size);
     options.installed = state_installed_index(node->state) > 0 &&
                         state_installed_index(node->state) == options.applied_index;
     result = log_store_open(&node->log, &options, recovery, failure);
@@ -201,12 +203,26 @@ int node_open(struct node **ret, struct host *host, const struct node_options *o
     node->host = host;
     node->directory = DIRECTORY_NULL;
     storage_init(node);
+    node->limits.snapshot_entries =
+        options->snapshot_entries ? options->snapshot_entries : SNAPSHOT_ENTRIES_DEFAULT;
+    node->limits.snapshot_bytes =
+        options->snapshot_bytes ? options->snapshot_bytes : SNAPSHOT_BYTES_DEFAULT;
+    node->limits.trailing_entries =
+        options->trailing_entries ? options->trailing_entries : TRAILING_ENTRIES_DEFAULT;
+    node->limits.trailing_bytes =
+        options->trailing_bytes ? options->trailing_bytes : TRAILING_BYTES_DEFAULT;
     result = open_all(node, options, failure);
     if (result != 0) {
         node_close(node);
         return result;
     }
+    node->service_node = (struct service_node){
+        .data = node,
+        .compact = status_compact,
+        .fill_status = status_fill,
+    };
     node->service = service_new(&(struct service_options){
+        .node = &node->service_node,
         .host = host,
         .member = node->member,
         .state = node->state,
@@ -240,6 +256,9 @@ static void ask_to_wake(struct node *node) {
     uint64_t others[] = {
         service_next_deadline(node->service),
         storage_deadline(node),
+        streams_deadline(node),
+        staging_deadline(node),
+        install_deadline(node),
         stop_deadline(node),
     };
 
@@ -268,6 +287,9 @@ void node_tick(struct node *node) {
     member_tick(node->member);
     service_tick(node->service);
     storage_tick(node);
+    streams_advance(node);
+    staging_advance(node);
+    install_advance(node);
     node_flush(node);
 }
 
@@ -279,6 +301,10 @@ struct node *node_close(struct node *node) {
     /* The service answers what it can; what the member still holds ends after it, unheard. */
     node->service = service_free(node->service);
     node->member = member_free(node->member);
+    streams_deinit(node);
+    staging_deinit(node);
+    node->install.stage = stage_discard(node->install.stage);
+    member_mark_deinit(&node->compaction.mark);
     storage_deinit(node);
     node->state = state_close(node->state);
     node->log = log_store_close(node->log);

@@ -25,6 +25,10 @@ struct node_options {
     uint64_t election_timeout;  /* ms */
     uint64_t heartbeat;         /* ms */
     size_t state_cache_size;    /* bytes; 0: the default */
+    uint64_t snapshot_entries;  /* the log is cut when so many have gathered; 0: the default */
+    uint64_t snapshot_bytes;    /* or so many bytes of them */
+    uint64_t trailing_entries;  /* and keeps so many ... */
+    uint64_t trailing_bytes;    /* ... within so many bytes */
     size_t entry_cache_size;    /* bytes of recent log entries in memory; 0: the default */
     uint32_t log_file_size;     /* bytes of one file of the log; 0: the default */
 };

@@ -10,9 +10,11 @@
 #include "raft/effects.h"
 #include "store/directory.h"
 #include "store/log.h"
+#include "store/snapshot.h"
+#include "store/stage.h"
 #include "store/state.h"
 
-enum { KNOWN_MEMBERS_MAX = 256 };
+enum { KNOWN_MEMBERS_MAX = 256, STREAMS_MAX = 2, STREAM_WINDOW = 16 };
 
 /* A member that said hello: what must not go backwards, and which cluster it spoke for. */
 struct known_member {
@@ -20,6 +22,81 @@ struct known_member {
     uint64_t incarnation;
     uint64_t cluster_id;
     uint64_t used; /* host time */
+};
+
+/* One compaction under way, or what the last ones came to (compaction.c). */
+struct compaction {
+    bool under_way;
+    struct job job;
+    struct member_mark mark;
+    uint64_t durable_index, keep_from, first_index;
+    uint64_t begun; /* host time */
+    int result;
+    uint64_t entries, bytes; /* applied since the last one began */
+    struct {
+        uint64_t count, index, duration_ms;
+    } stats;
+};
+
+/* One chunk of a stream, kept until it has arrived. */
+struct part {
+    struct buffer chunk;
+    uint64_t sequence;
+    bool last;
+};
+
+enum stream_phase {
+    STREAM_UNUSED,
+    STREAM_OPENING, /* the snapshot is being begun on the state lane */
+    STREAM_SENDING, /* chunks are made, sent and acknowledged */
+    STREAM_STAGED,  /* all has arrived; raft's InstallSnapshot is said until it is installed */
+    STREAM_CLOSING, /* the snapshot is being ended on the state lane */
+};
+
+/* The state on its way to one follower (streams.c). */
+struct stream {
+    struct node *node;
+    enum stream_phase phase;
+    uint64_t number; /* random, never 0 */
+    uint64_t to;
+    struct snapshot *snapshot;
+    struct member_mark mark;
+    struct job job;
+    bool job_under_way, abandoned;
+    int result;
+    struct part window[STREAM_WINDOW]; /* at sequence % STREAM_WINDOW */
+    uint64_t made, sent, arrived;      /* sequences up to which that is so */
+    bool all_made;
+    size_t window_bytes;
+    uint64_t bytes, total_bytes; /* that have arrived; about how many there are */
+    uint64_t begun, last_heard, last_sent, last_said;
+};
+
+/* A state that arrives from the leader (staging.c). */
+struct staging {
+    uint64_t number; /* of the stream; 0: none */
+    uint64_t from;
+    struct stage *stage;
+    struct snapshot_header header;
+    struct part queue[STREAM_WINDOW];
+    uint64_t received, staged; /* sequences up to which that is so */
+    struct job job;
+    bool job_under_way, complete, abandoned;
+    int result;
+    struct failure failure;
+    uint64_t retry_at; /* host time; the disk was full */
+    uint64_t bytes, total_bytes, begun, last_heard, last_said;
+};
+
+/* The switch to a staged state (install.c). */
+struct install {
+    bool under_way;
+    struct job job;
+    struct stage *stage;
+    const struct member_mark *mark;
+    int result;
+    struct failure failure;
+    uint64_t retry_at;
 };
 
 struct node {
@@ -30,6 +107,7 @@ struct node {
     struct state *state;
     struct member *member;
     struct service *service;
+    struct service_node service_node;
     struct member_effects effects;
     bool changed; /* the service has not been told yet */
 
@@ -45,11 +123,14 @@ struct node {
     int apply_result;
     struct kv_result *apply_results;
     size_t apply_capacity;
-    struct job checkpoint_job;
-    bool checkpoint_under_way;
-    uint64_t applied_entries, applied_bytes; /* since the last checkpoint began */
-    uint64_t checkpoint_index;
-    int checkpoint_result;
+
+    struct compaction compaction;       /* compaction.c */
+    struct stream streams[STREAMS_MAX]; /* streams.c */
+    struct staging staging;             /* staging.c */
+    struct install install;             /* install.c */
+    struct {
+        uint64_t snapshot_entries, snapshot_bytes, trailing_entries, trailing_bytes;
+    } limits;
 
     /* doors.c */
     struct known_member known[KNOWN_MEMBERS_MAX];
@@ -71,6 +152,41 @@ void storage_tick(struct node *node);
 uint64_t storage_deadline(const struct node *node);
 bool storage_busy(const struct node *node);
 void storage_deinit(struct node *node);
+
+void storage_fatal(struct node *node, const char *what, int error);
+
+/* compaction.c */
+void compaction_start(struct node *node);
+/* Counts entries that were applied, and starts a compaction when there are enough. */
+void compaction_count(struct node *node, const struct log_entry *entries, size_t count);
+
+/* streams.c */
+void streams_want(struct node *node, uint64_t id);
+void streams_receive_ack(struct node *node, uint64_t from, const Raftkv__V1__SnapshotAck *ack);
+void streams_advance(struct node *node);
+uint64_t streams_deadline(const struct node *node);
+/* The first index that a stream under way will need after it; UINT64_MAX: none. */
+uint64_t streams_keep_from(const struct node *node);
+bool streams_busy(const struct node *node);
+void streams_deinit(struct node *node);
+
+/* staging.c */
+void staging_receive(struct node *node, uint64_t from, const Raftkv__V1__SnapshotPart *part);
+void staging_advance(struct node *node);
+uint64_t staging_deadline(const struct node *node);
+bool staging_busy(const struct node *node);
+/* Hands the finished stage over, to be installed. */
+struct stage *staging_take(struct node *node);
+void staging_deinit(struct node *node);
+
+/* install.c */
+void install_start(struct node *node, const struct member_mark *mark);
+void install_advance(struct node *node);
+uint64_t install_deadline(const struct node *node);
+
+/* status.c: what the service asks of the node */
+void status_compact(void *data);
+void status_fill(void *data, Raftkv__V1__MemberStatus *status);
 
 /* doors.c */
 void doors_adopt(struct node *node, uint64_t from);

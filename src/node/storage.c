@@ -6,9 +6,9 @@
 
 #include "node/node_internal.h"
 
-enum { WRITE_RETRY_MS = 500, CHECKPOINT_ENTRIES = 100000, CHECKPOINT_BYTES = 64 * 1024 * 1024 };
+enum { WRITE_RETRY_MS = 500 };
 
-static void fatal(struct node *node, const char *what, int error) {
+void storage_fatal(struct node *node, const char *what, int error) {
     char reason[256];
 
     snprintf(reason, sizeof reason, "%s: %s.", what, strerror(-error));
@@ -47,7 +47,7 @@ static void write_done(struct job *job) {
         return;
     }
     if (node->write_result < 0) {
-        fatal(node, "The log can't be written", node->write_result);
+        storage_fatal(node, "The log can't be written", node->write_result);
         return;
     }
     if (node->write_retry_at != 0)
@@ -74,43 +74,15 @@ static void run_apply(struct job *job) {
                                   node->apply_count, node->apply_results);
 }
 
-static void run_checkpoint(struct job *job) {
-    struct node *node = container_of(job, struct node, checkpoint_job);
-
-    node->checkpoint_result = state_checkpoint(node->state, &node->checkpoint_index);
-}
-
-static void checkpoint_done(struct job *job) {
-    struct node *node = container_of(job, struct node, checkpoint_job);
-
-    node->checkpoint_under_way = false;
-    if (node->checkpoint_result < 0 && node->checkpoint_result != -ENOSPC)
-        fatal(node, "The state can't be written", node->checkpoint_result);
-}
-
-/* Bounds what must be applied again after a crash. Cutting the log at the checkpoint comes with
- * compaction. */
-static void maybe_checkpoint(struct node *node) {
-    node->applied_entries += node->apply_count;
-    for (size_t i = 0; i < node->apply_count; i++)
-        node->applied_bytes += node->apply_entries[i].size;
-    if (node->checkpoint_under_way ||
-        (node->applied_entries < CHECKPOINT_ENTRIES && node->applied_bytes < CHECKPOINT_BYTES))
-        return;
-    node->applied_entries = node->applied_bytes = 0;
-    node->checkpoint_under_way = true;
-    node->host->submit(node->host, LANE_BACKGROUND, &node->checkpoint_job);
-}
-
 static void apply_done(struct job *job) {
     struct node *node = container_of(job, struct node, apply_job);
 
     if (node->apply_result != 0) {
-        fatal(node, "The state can't be written",
-              node->apply_result < 0 ? node->apply_result : -EIO);
+        storage_fatal(node, "The state can't be written",
+                      node->apply_result < 0 ? node->apply_result : -EIO);
         return;
     }
-    maybe_checkpoint(node);
+    compaction_count(node, node->apply_entries, node->apply_count);
     member_applied(node->member, node->apply_results, sizeof *node->apply_results);
     node_flush(node);
 }
@@ -152,7 +124,7 @@ static void load_done(struct job *job) {
     struct node *node = load->node;
 
     if (load->result < 0 && load->result != -ENOENT)
-        fatal(node, "The log can't be read", load->result);
+        storage_fatal(node, "The log can't be read", load->result);
     else
         member_loaded(node->member, load->cookie, load->first_index, load->entries,
                       load->result == 0 ? load->loaded : 0);
@@ -179,6 +151,14 @@ static void load(void *data, uint64_t first_index, size_t count, size_t max_byte
 
 /* ---- all of them ---- */
 
+static void snapshot_wanted(void *data, uint64_t id) {
+    streams_want(data, id);
+}
+
+static void install(void *data, const struct member_mark *mark) {
+    install_start(data, mark);
+}
+
 static void changed(void *data) {
     struct node *node = data;
 
@@ -191,11 +171,12 @@ void storage_init(struct node *node) {
         .persist = persist,
         .apply = apply,
         .load = load,
+        .snapshot_wanted = snapshot_wanted,
+        .install = install,
         .changed = changed,
     };
     node->persist_job = (struct job){.run = run_write, .done = write_done};
     node->apply_job = (struct job){.run = run_apply, .done = apply_done};
-    node->checkpoint_job = (struct job){.run = run_checkpoint, .done = checkpoint_done};
 }
 
 void storage_tick(struct node *node) {
@@ -210,7 +191,8 @@ uint64_t storage_deadline(const struct node *node) {
 }
 
 bool storage_busy(const struct node *node) {
-    return member_busy(node->member) || node->checkpoint_under_way;
+    return member_busy(node->member) || node->compaction.under_way || streams_busy(node) ||
+           staging_busy(node) || node->install.under_way;
 }
 
 void storage_deinit(struct node *node) {

@@ -1,0 +1,134 @@
+/*
+ * compaction: keeps the log short. When enough has gathered since the last mark, the state is
+ * flushed to what is applied, that point is marked in the log, raft is told, and log files before
+ * it go, but for the trailing entries that a follower may still want, and those behind a snapshot
+ * that is on its way. No data is copied, and writes go on.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "node/node_internal.h"
+
+static void finish(struct node *node, int result) {
+    struct compaction *compaction = &node->compaction;
+
+    compaction->under_way = false;
+    if (result == 0) {
+        compaction->stats.count++;
+        compaction->stats.index = compaction->mark.index;
+        compaction->stats.duration_ms = node->host->now(node->host) - compaction->begun;
+    } else if (result != -EAGAIN) {
+        journal(LOG_WARNING, "The log could not be cut: %s.", strerror(-result));
+    }
+    member_mark_deinit(&compaction->mark);
+    service_compacted(node->service, result);
+}
+
+/* ---- the last step: old files go ---- */
+
+static void run_drop(struct job *job) {
+    struct node *node = container_of(job, struct node, compaction.job);
+    struct compaction *compaction = &node->compaction;
+
+    compaction->result = log_store_drop(node->log, compaction->keep_from, &compaction->first_index);
+}
+
+static void drop_done(struct job *job) {
+    struct node *node = container_of(job, struct node, compaction.job);
+    struct compaction *compaction = &node->compaction;
+
+    if (compaction->result == 0)
+        member_log_cut(node->member, compaction->first_index);
+    finish(node, compaction->result);
+    node_flush(node);
+}
+
+/* ---- the mark goes into the log ---- */
+
+static void run_mark(struct job *job) {
+    struct node *node = container_of(job, struct node, compaction.job);
+    struct compaction *compaction = &node->compaction;
+    struct log_mark mark = {
+        .index = compaction->mark.index,
+        .term = compaction->mark.term,
+        .configuration_index = compaction->mark.configuration_index,
+        .configuration = compaction->mark.configuration,
+        .configuration_size = compaction->mark.configuration_size,
+    };
+
+    compaction->result = log_store_set_mark(node->log, &mark);
+    if (compaction->result == 0)
+        compaction->result = log_store_flush(node->log);
+}
+
+static void mark_done(struct job *job) {
+    struct node *node = container_of(job, struct node, compaction.job);
+    struct compaction *compaction = &node->compaction;
+
+    compaction->keep_from = 0;
+    if (compaction->result == 0)
+        compaction->keep_from =
+            member_compacted(node->member, &compaction->mark, node->limits.trailing_entries,
+                             node->limits.trailing_bytes, streams_keep_from(node));
+    if (compaction->keep_from == 0) {
+        finish(node, compaction->result ? compaction->result : -EAGAIN);
+        return;
+    }
+    compaction->job = (struct job){.run = run_drop, .done = drop_done};
+    node->host->submit(node->host, LANE_LOG, &compaction->job);
+}
+
+/* ---- the first step: what the mark names is made durable in the state ---- */
+
+static void run_checkpoint(struct job *job) {
+    struct node *node = container_of(job, struct node, compaction.job);
+
+    node->compaction.result = state_checkpoint(node->state, &node->compaction.durable_index);
+}
+
+static void checkpoint_done(struct job *job) {
+    struct node *node = container_of(job, struct node, compaction.job);
+    struct compaction *compaction = &node->compaction;
+
+    if (compaction->result < 0 && compaction->result != -ENOSPC) {
+        storage_fatal(node, "The state can't be written", compaction->result);
+        return;
+    }
+    if (compaction->result < 0) {
+        finish(node, compaction->result);
+        return;
+    }
+    check(compaction->durable_index >= compaction->mark.index);
+    compaction->job = (struct job){.run = run_mark, .done = mark_done};
+    node->host->submit(node->host, LANE_LOG, &compaction->job);
+}
+
+void compaction_start(struct node *node) {
+    struct compaction *compaction = &node->compaction;
+
+    if (compaction->under_way || node->install.under_way || node->stopping)
+        return;
+    if (!member_mark_applied(node->member, &compaction->mark))
+        return;
+    if (compaction->mark.index == compaction->stats.index) {
+        member_mark_deinit(&compaction->mark); /* nothing was applied since the last one */
+        service_compacted(node->service, 0);
+        return;
+    }
+    compaction->under_way = true;
+    compaction->begun = node->host->now(node->host);
+    compaction->entries = compaction->bytes = 0;
+    compaction->job = (struct job){.run = run_checkpoint, .done = checkpoint_done};
+    node->host->submit(node->host, LANE_BACKGROUND, &compaction->job);
+}
+
+void compaction_count(struct node *node, const struct log_entry *entries, size_t count) {
+    struct compaction *compaction = &node->compaction;
+
+    compaction->entries += count;
+    for (size_t i = 0; i < count; i++)
+        compaction->bytes += entries[i].size;
+    if (compaction->entries >= node->limits.snapshot_entries ||
+        compaction->bytes >= node->limits.snapshot_bytes)
+        compaction_start(node);
+}

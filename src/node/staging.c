@@ -1,0 +1,281 @@
+/*
+ * staging: a state that the leader streams to this node because its log no longer holds what this
+ * node lacks. It is written beside the current state on the background lane, chunk by chunk, each
+ * acknowledged when it is staged; when it is complete and durable raft may install it.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "node/node_internal.h"
+
+enum { RETRY_MS = 1000, SILENCE_MS = 120 * 1000, SAY_MS = 5 * 1000, POLL_MS = 500 };
+
+static void send_ack(struct node *node, uint64_t to, uint64_t number, uint64_t next, bool complete,
+                     bool unknown) {
+    Raftkv__V1__SnapshotAck ack = RAFTKV__V1__SNAPSHOT_ACK__INIT;
+    Raftkv__V1__PeerMessage peer = RAFTKV__V1__PEER_MESSAGE__INIT;
+    uint8_t *data;
+    size_t size;
+
+    ack.stream = number;
+    ack.next = next;
+    ack.complete = complete;
+    ack.unknown = unknown;
+    peer.body_case = RAFTKV__V1__PEER_MESSAGE__BODY_SNAPSHOT_ACK;
+    peer.snapshot_ack = &ack;
+    data = pack(&peer.base, 0, &size);
+    node->host->send(node->host, to, true, data, size);
+}
+
+static void acknowledge(struct node *node) {
+    struct staging *staging = &node->staging;
+
+    send_ack(node, staging->from, staging->number, staging->staged + 1, staging->complete, false);
+}
+
+/* ---- the end ---- */
+
+static void run_discard(struct job *job) {
+    struct node *node = container_of(job, struct node, staging.job);
+
+    node->staging.stage = stage_discard(node->staging.stage);
+}
+
+static void forget(struct staging *staging) {
+    for (size_t i = 0; i < STREAM_WINDOW; i++)
+        buffer_deinit(&staging->queue[i].chunk);
+    snapshot_header_deinit(&staging->header);
+    *staging = (struct staging){0};
+}
+
+static void discard_done(struct job *job) {
+    struct node *node = container_of(job, struct node, staging.job);
+
+    forget(&node->staging);
+}
+
+static void discard(struct node *node) {
+    struct staging *staging = &node->staging;
+
+    if (staging->complete)
+        member_staged(node->member, NULL);
+    staging->complete = false;
+    staging->abandoned = true;
+    if (staging->job_under_way)
+        return; /* when the job is done */
+    staging->job = (struct job){.run = run_discard, .done = discard_done};
+    staging->job_under_way = true;
+    node->host->submit(node->host, LANE_BACKGROUND, &staging->job);
+}
+
+struct stage *staging_take(struct node *node) {
+    struct stage *stage = TAKE(node->staging.stage);
+
+    check(stage && node->staging.complete && !node->staging.job_under_way);
+    forget(&node->staging);
+    return stage;
+}
+
+/* ---- one chunk after the other ---- */
+
+static void run_put(struct job *job) {
+    struct node *node = container_of(job, struct node, staging.job);
+    struct staging *staging = &node->staging;
+    const struct part *part = &staging->queue[(staging->staged + 1) % STREAM_WINDOW];
+    struct stage_position position;
+
+    staging->result = 0;
+    if (!staging->stage)
+        staging->result = stage_open(&staging->stage, node->directory.state_path, &staging->header);
+    if (staging->result != 0)
+        return;
+    stage_position(staging->stage, &position);
+    /* After a lack of space only what was not done yet is done again. */
+    if (position.chunks < part->sequence)
+        staging->result =
+            stage_put_chunk(staging->stage, part->chunk.data, part->chunk.size, &staging->failure);
+    if (staging->result == 0 && part->last)
+        staging->result = stage_finish(staging->stage);
+}
+
+static void say_progress(struct node *node) {
+    struct staging *staging = &node->staging;
+    uint64_t now = node->host->now(node->host);
+
+    if (now - staging->last_said < SAY_MS)
+        return;
+    staging->last_said = now;
+    journal(LOG_INFO, "Receiving the state: %llu of about %llu bytes.",
+            (unsigned long long)staging->bytes, (unsigned long long)staging->total_bytes);
+}
+
+static void take_complete(struct node *node) {
+    struct staging *staging = &node->staging;
+    const struct snapshot_header *header = &staging->header;
+    struct member_mark mark = {
+        .index = header->index,
+        .term = header->term,
+        .configuration_index = header->configuration_index,
+        .configuration = header->configuration,
+        .configuration_size = header->configuration_size,
+    };
+
+    staging->complete = true;
+    member_staged(node->member, &mark);
+}
+
+static void put_failed(struct node *node) {
+    struct staging *staging = &node->staging;
+
+    if (staging->result == -ENOSPC) {
+        if (staging->retry_at == 0)
+            journal(LOG_ERR,
+                    "The disk is full; the state that arrives waits until there is space.");
+        staging->retry_at = node->host->now(node->host) + RETRY_MS;
+        return;
+    }
+    journal(LOG_WARNING, "The state that arrives can't be staged: %s",
+            staging->result == -EBADMSG ? staging->failure.message : strerror(-staging->result));
+    send_ack(node, staging->from, staging->number, 1, false, true);
+    discard(node);
+}
+
+static void put_done(struct job *job) {
+    struct node *node = container_of(job, struct node, staging.job);
+    struct staging *staging = &node->staging;
+    struct part *part = &staging->queue[(staging->staged + 1) % STREAM_WINDOW];
+
+    staging->job_under_way = false;
+    if (staging->abandoned) {
+        discard(node);
+        return;
+    }
+    if (staging->result != 0) {
+        put_failed(node);
+        node_flush(node);
+        return;
+    }
+    staging->retry_at = 0;
+    staging->staged++;
+    staging->bytes += part->chunk.size;
+    if (part->last)
+        take_complete(node);
+    buffer_deinit(&part->chunk);
+    acknowledge(node);
+    say_progress(node);
+    staging_advance(node);
+    node_flush(node);
+}
+
+static void put_next(struct node *node) {
+    struct staging *staging = &node->staging;
+
+    if (staging->job_under_way || staging->staged == staging->received)
+        return;
+    staging->job = (struct job){.run = run_put, .done = put_done};
+    staging->job_under_way = true;
+    node->host->submit(node->host, LANE_BACKGROUND, &staging->job);
+}
+
+void staging_advance(struct node *node) {
+    struct staging *staging = &node->staging;
+    uint64_t now = node->host->now(node->host);
+
+    if (staging->number == 0 || staging->abandoned)
+        return;
+    if ((staging->complete && !member_has_staged(node->member)) ||
+        now - staging->last_heard > SILENCE_MS || node->stopping) {
+        discard(node);
+        return;
+    }
+    if (staging->retry_at != 0 && now < staging->retry_at)
+        return;
+    put_next(node);
+}
+
+/* ---- what arrives ---- */
+
+static void begin(struct node *node, uint64_t from, const Raftkv__V1__SnapshotPart *part) {
+    struct staging *staging = &node->staging;
+    uint64_t now = node->host->now(node->host);
+
+    *staging = (struct staging){
+        .number = part->stream,
+        .from = from,
+        .total_bytes = part->total_bytes,
+        .begun = now,
+        .last_said = now,
+        .header =
+            {
+                .index = part->index,
+                .term = part->term,
+                .configuration_index = part->configuration_index,
+                .configuration = xmemdup(part->configuration.data, part->configuration.len),
+                .configuration_size = part->configuration.len,
+            },
+    };
+    journal(LOG_NOTICE, "The leader sends the state at index %llu.",
+            (unsigned long long)part->index);
+}
+
+/* Whether a first part may begin a stream here. */
+static bool may_begin(const struct node *node, uint64_t from,
+                      const Raftkv__V1__SnapshotPart *part) {
+    struct configuration ignored;
+    struct member_view view;
+    const char *reason;
+
+    member_get_view(node->member, &view);
+    return part->sequence == 1 && view.leader == from && part->index > view.applied_index &&
+           part->term > 0 && part->term <= view.term && !node->install.under_way &&
+           configuration_decode(part->configuration.data, part->configuration.len, &ignored,
+                                &reason) == 0;
+}
+
+void staging_receive(struct node *node, uint64_t from, const Raftkv__V1__SnapshotPart *part) {
+    struct staging *staging = &node->staging;
+    struct part *place = &staging->queue[part->sequence % STREAM_WINDOW];
+
+    if (part->stream == 0 || node->stopping)
+        return;
+    if (part->stream != staging->number) {
+        if (!may_begin(node, from, part)) {
+            send_ack(node, from, part->stream, 1, false, true);
+            return;
+        }
+        if (staging->number != 0) {
+            discard(node); /* the next attempt finds the place free */
+            return;
+        }
+        begin(node, from, part);
+    }
+    if (staging->abandoned || from != staging->from)
+        return;
+    staging->last_heard = node->host->now(node->host);
+    if (part->sequence != staging->received + 1 ||
+        staging->received - staging->staged >= STREAM_WINDOW) {
+        acknowledge(node); /* it has arrived already, or one before it was lost */
+        return;
+    }
+    buffer_append(&place->chunk, part->chunk.data, part->chunk.len);
+    place->sequence = part->sequence;
+    place->last = part->last;
+    staging->received++;
+    staging_advance(node);
+}
+
+/* ---- for the others ---- */
+
+uint64_t staging_deadline(const struct node *node) {
+    return node->staging.number != 0 ? node->host->now(node->host) + POLL_MS : UINT64_MAX;
+}
+
+bool staging_busy(const struct node *node) {
+    return node->staging.job_under_way;
+}
+
+void staging_deinit(struct node *node) {
+    check(!node->staging.job_under_way);
+    stage_discard(node->staging.stage);
+    forget(&node->staging);
+}

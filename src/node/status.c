@@ -1,0 +1,43 @@
+/* status: what the service asks of the node around it: compactions, and how far snapshots have
+ * come. */
+#include <string.h>
+
+#include "node/node_internal.h"
+
+void status_compact(void *data) {
+    compaction_start(data);
+}
+
+static Raftkv__V1__SnapshotProgress *progress(const struct node *node, uint64_t other,
+                                              uint64_t bytes, uint64_t total, uint64_t begun) {
+    const struct server *server = configuration_find(member_configuration(node->member), other);
+    Raftkv__V1__SnapshotProgress *message = xmalloc(sizeof *message);
+
+    raftkv__v1__snapshot_progress__init(message);
+    if (server)
+        message->member = xstrdup(server->name);
+    message->bytes = bytes;
+    message->total_bytes = total;
+    message->milliseconds = node->host->now(node->host) - begun;
+    return message;
+}
+
+void status_fill(void *data, Raftkv__V1__MemberStatus *status) {
+    struct node *node = data;
+    const struct staging *staging = &node->staging;
+
+    status->snapshot_count = node->compaction.stats.count;
+    status->snapshot_index = node->compaction.stats.index;
+    status->snapshot_milliseconds = node->compaction.stats.duration_ms;
+    if (staging->number != 0)
+        status->receiving =
+            progress(node, staging->from, staging->bytes, staging->total_bytes, staging->begun);
+    status->sending = xcalloc(STREAMS_MAX, sizeof *status->sending);
+    for (size_t i = 0; i < STREAMS_MAX; i++) {
+        const struct stream *stream = &node->streams[i];
+
+        if (stream->phase == STREAM_SENDING || stream->phase == STREAM_STAGED)
+            status->sending[status->n_sending++] =
+                progress(node, stream->to, stream->bytes, stream->total_bytes, stream->begun);
+    }
+}
