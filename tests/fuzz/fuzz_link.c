@@ -13,7 +13,7 @@
 #include "rpc/hello.h"
 #include "rpc/links_private.h"
 
-enum { OWN_ID = 1, REFUSED_MESSAGE = 0xee };
+enum { OWN_ID = 1, REFUSED_MESSAGE = 0xee, STREAM_SIZE_MAX = 256 * 1024 };
 
 /* ---- what stands in for others ---- */
 
@@ -250,7 +250,7 @@ static void add_bytes(struct buffer *stream, struct input *input) {
 }
 
 static void make_stream(struct buffer *stream, struct input *input) {
-    while (input->size > 0 && stream->size < 4 * 1024 * 1024) {
+    while (input->size > 0 && stream->size < STREAM_SIZE_MAX) {
         switch (take_byte(input) % 4) {
         case 0:
             add_hello(stream, input);
@@ -267,9 +267,10 @@ static void make_stream(struct buffer *stream, struct input *input) {
 /* As connection.c does it. */
 static void feed(struct links *links, struct link_in *link, struct input stream, size_t step) {
     struct connection *connection = current;
+    size_t piece_size = 1 + step * step * 4 + stream.size / 128;
 
     while (stream.size > 0 && !connection->closing && !connection->finishing) {
-        struct input piece = take_part(&stream, 1 + step * step * 4);
+        struct input piece = take_part(&stream, piece_size);
         uint8_t *copy = xmemdup(piece.data, piece.size);
         const uint8_t *frame;
         size_t size;
