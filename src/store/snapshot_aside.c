@@ -72,6 +72,7 @@ void snapshot_remove_aside(struct snapshot *snapshot) {
     /* What can't be removed now is removed at the next start. */
     if (snapshot->aside_directory)
         (void)state_remove_path(snapshot->aside_directory);
+    free(TAKE(snapshot->aside_directory));
     buffer_deinit(&snapshot->record);
 }
 

@@ -1,7 +1,9 @@
 /* A state that arrives from elsewhere: staged beside the current one, and switched to at once. */
 #include "test_state_fixture.h"
 
+#include <db.h>
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -412,6 +414,121 @@ static void a_switch_waits_for_the_checkpoint_beside_it(void **fixture) {
     state_close(beside.state);
 }
 
+/* Berkeley DB's writes of the stage's file fail; what fails in one hook is tried again through the
+ * other. The hooks are the whole process's. */
+static bool no_space_for(int descriptor) {
+    _cleanup_free_ char *link = xasprintf("/proc/self/fd/%d", descriptor);
+    char path[256];
+    ssize_t size = readlink(link, path, sizeof path - 1);
+
+    assert_true(size > 0);
+    path[size] = '\0';
+    errno = ENOSPC;
+    return strstr(path, "/state-2/");
+}
+
+static ssize_t failing_pwrite(int descriptor, const void *data, size_t size, off_t offset) {
+    return no_space_for(descriptor) ? -1 : pwrite(descriptor, data, size, offset);
+}
+
+static ssize_t failing_write(int descriptor, const void *data, size_t size) {
+    return no_space_for(descriptor) ? -1 : write(descriptor, data, size);
+}
+
+static void a_stage_that_finds_no_space_is_discarded(void **fixture) {
+    struct pair *pair = *fixture;
+    struct state *state = open_state(pair->to, 0);
+    struct stage *stage;
+
+    assert_int_equal(model_apply(state, 7, 50), 0);
+    stage = make_stage(pair, pair->to);
+    db_env_set_func_pwrite(failing_pwrite);
+    db_env_set_func_write(failing_write);
+    assert_int_equal(stage_finish(stage), -ENOSPC);
+    stage_discard(stage);
+    db_env_set_func_pwrite(NULL);
+    db_env_set_func_write(NULL);
+    assert_false(exists(pair->to, "state-2"));
+    assert_int_equal(model_verify(state, 50), 70);
+
+    stage = make_stage(pair, pair->to);
+    assert_int_equal(stage_finish(stage), 0);
+    switch_to(state, stage);
+    stage_discard(stage);
+    assert_installed(pair, state);
+    state_close(state);
+}
+
+/* ---- memory ---- */
+
+enum { MANY = 30000, MANY_SIZE = 1000, MEMORY_MAX = 16 * 1024 * 1024 };
+
+static void put_many(struct state *state, unsigned from, unsigned count, uint64_t index) {
+    static uint8_t value[MANY_SIZE];
+    struct state_record record = {index, index, 1, value, sizeof value};
+
+    memset(value, (int)index, sizeof value);
+    assert_int_equal(state_begin(state), 0);
+    for (unsigned i = from; i < from + count; i++) {
+        char key[16];
+
+        snprintf(key, sizeof key, "%08u", (unsigned)(i * 7919ULL % MANY));
+        assert_int_equal(state_put(state, key, 8, &record), 0);
+    }
+    assert_int_equal(state_commit(state, index, 1), 0);
+}
+
+/* What malloc gave out; under AddressSanitizer always 0. */
+static size_t memory_in_use(void) {
+    struct mallinfo2 info = mallinfo2();
+
+    return info.uordblks + info.hblkhd;
+}
+
+/* 30 MB go from the one to the other, and all of them are kept aside. */
+static void memory_does_not_grow_with_the_state(void **fixture) {
+    struct pair *pair = *fixture;
+    struct state *state = open_state(pair->to, 256 * 1024);
+    size_t before, most = 0;
+    struct snapshot_progress progress;
+    struct snapshot *snapshot;
+    struct stage *stage;
+    uint64_t hash, received;
+    bool last = false;
+
+    for (unsigned i = 0; i < MANY; i += 100)
+        put_many(state, i, 100, 1 + i / 100);
+    assert_int_equal(state_hash(state, &hash), 0);
+    before = memory_in_use();
+    assert_int_equal(snapshot_open(&snapshot, state), 0);
+    assert_int_equal(stage_open(&stage, pair->to, snapshot_header(snapshot)), 0);
+    for (unsigned i = 0; i < MANY; i += 100)
+        put_many(state, i, 100, 1000 + i / 100);
+    while (!last) {
+        struct buffer bytes = BUFFER_NULL;
+        struct failure failure;
+
+        assert_int_equal(snapshot_next(snapshot, SNAPSHOT_CHUNK_BYTES, &bytes, &last), 0);
+        assert_int_equal(stage_put_chunk(stage, bytes.data, bytes.size, &failure), 0);
+        if (memory_in_use() > most)
+            most = memory_in_use();
+        buffer_deinit(&bytes);
+    }
+    snapshot_get_progress(snapshot, &progress);
+    assert_int_equal(progress.kept, MANY);
+    assert_int_equal(progress.records, MANY);
+    snapshot_close(snapshot);
+    assert_int_equal(stage_finish(stage), 0);
+    if (memory_in_use() > most)
+        most = memory_in_use();
+    assert_true(most < before + MEMORY_MAX);
+    switch_to(state, stage);
+    stage_discard(stage);
+    assert_int_equal(state_hash(state, &received), 0);
+    assert_true(received == hash);
+    state_close(state);
+}
+
 static void a_stage_without_a_directory_fails(void **fixture) {
     struct pair *pair = *fixture;
     _cleanup_free_ char *missing = xasprintf("%s/missing", pair->to);
@@ -438,6 +555,8 @@ int main(void) {
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(a_switch_waits_for_the_checkpoint_beside_it, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(a_stage_that_finds_no_space_is_discarded, setup, teardown),
+        cmocka_unit_test_setup_teardown(memory_does_not_grow_with_the_state, setup, teardown),
         cmocka_unit_test_setup_teardown(a_stage_without_a_directory_fails, setup, teardown),
     };
 
