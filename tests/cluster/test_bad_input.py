@@ -306,8 +306,9 @@ def test_a_peer_without_a_common_protocol_version_is_refused(cluster, node):
     assert error.code == "UNSUPPORTED" and "7 to 9" in error.message
 
 
-def test_a_peer_with_a_name_that_is_taken_is_refused(cluster, node):
-    error = hello_refusal(node, hello(cluster, name="nodeA"))
+def test_a_peer_with_a_name_that_is_taken_is_refused_by_the_leader(cluster):
+    """The others may not have heard yet that the name has a new bearer."""
+    error = hello_refusal(cluster.leader(), hello(cluster, name="nodeA"))
     assert error.code == "INVALID_ARGUMENT" and "nodeA" in error.message
 
 
