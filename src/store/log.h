@@ -36,8 +36,8 @@ struct log_recovery {
     struct log_mark mark; /* configuration is a copy owned by the recovery */
     uint64_t first_index; /* of the entries below; 1 in an empty log without mark */
     uint64_t last_index;  /* first_index - 1 when there are none */
-    /* count = last_index - first_index + 1 entries. data and size are set for ENTRY_CHANGE only
-     * (owned here). */
+    /* count = last_index - first_index + 1 entries. data is set for ENTRY_CHANGE only (owned here).
+     */
     struct log_entry *entries;
     /* Where a torn tail was cut: 0/0 when the log ended cleanly. */
     uint32_t cut_file, cut_offset;

@@ -47,12 +47,7 @@ static int scan_batch(struct log_content *content, struct log_scan *scan, struct
 
         if (r == 0)
             r = record_read_entry(reader, &entry);
-        if (r == 0 && entry.type == ENTRY_CHANGE) {
-            entry.data = xmemdup(entry.data, entry.size);
-        } else {
-            entry.data = NULL;
-            entry.size = 0;
-        }
+        entry.data = r == 0 && entry.type == ENTRY_CHANGE ? xmemdup(entry.data, entry.size) : NULL;
         scan->entries[i - index->first_index] = entry;
     }
     return r;
