@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sanitizer/allocator_interface.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -36,6 +37,20 @@ char *take_text(struct input *input, size_t size) {
     memcpy(text, part.data, part.size);
     text[part.size] = 0;
     return text;
+}
+
+void fuzz_trace(const char *format, ...) {
+    static int wanted = -1;
+    va_list arguments;
+
+    if (wanted < 0)
+        wanted = getenv("RAFTKV_FUZZ_TRACE") != NULL;
+    if (!wanted)
+        return;
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputc('\n', stderr);
 }
 
 size_t fuzz_allocated(void) {

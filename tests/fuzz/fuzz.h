@@ -30,6 +30,9 @@ struct input take_part(struct input *input, size_t size);
 /* The same as a malloc'd string; it ends at a NUL within. */
 char *take_text(struct input *input, size_t size);
 
+/* Prints to standard error, when $RAFTKV_FUZZ_TRACE is set: to see how an input went wrong. */
+void fuzz_trace(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /* Bytes that are allocated at present. */
 size_t fuzz_allocated(void);
 

@@ -74,8 +74,8 @@ static void take_floor(const char *where) {
     }
     check(log_floor_write(where, &floor) == 0);
     check(log_floor_read(where, &again) == 0);
-    check(floor.member_id == again.member_id && floor.file == again.file &&
-          floor.sequence == again.sequence);
+    check(floor.member_id == again.member_id && floor.first == again.first &&
+          floor.file == again.file && floor.sequence == again.sequence);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

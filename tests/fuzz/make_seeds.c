@@ -401,8 +401,9 @@ static void small_files(void) {
                "format=1\nname=node\nmember=1\ncluster=0\nincarnation=18446744073709551614\n"
                "bootstrapping=1\n");
     write_text("small_files", 0x81, "format=1\ndirectory=state-1\n");
-    write_text("small_files", 0x82, "member=4711\nfile=3\nsequence=99\n");
-    write_text("small_files", 0x02, "member=4711\nfile=3\nsequence=99\nchecksum=00000000\n");
+    write_text("small_files", 0x82, "member=4711\nfirst=2\nfile=3\nsequence=99\n");
+    write_text("small_files", 0x02,
+               "member=4711\nfirst=2\nfile=3\nsequence=99\nchecksum=00000000\n");
 }
 
 static void commands(void) {
@@ -508,10 +509,11 @@ int main(int count, char **arguments) {
     logs();
     snapshots();
     small_files();
-    write_dictionary("small_files",
-                     "\"format=1\\x0a\"\n\"name=\"\n\"member=\"\n\"cluster=\"\n\"incarnation=\"\n"
-                     "\"bootstrapping=\"\n\"directory=state-\"\n\"file=\"\n\"sequence=\"\n"
-                     "\"checksum=\"\n\"18446744073709551615\"\n");
+    write_dictionary(
+        "small_files",
+        "\"format=1\\x0a\"\n\"name=\"\n\"member=\"\n\"cluster=\"\n\"incarnation=\"\n"
+        "\"bootstrapping=\"\n\"directory=state-\"\n\"first=\"\n\"file=\"\n\"sequence=\"\n"
+        "\"checksum=\"\n\"18446744073709551615\"\n");
     commands();
     applies();
     texts();

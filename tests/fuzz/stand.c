@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 
 #include "raft/codec.h"
@@ -10,20 +9,6 @@
 enum { ELECTION_MS = 1000, HEARTBEAT_MS = 100, CACHE_SIZE = 4096 };
 
 struct stand stand;
-
-void stand_trace(const char *format, ...) {
-    static int wanted = -1;
-    va_list arguments;
-
-    if (wanted < 0)
-        wanted = getenv("RAFTKV_FUZZ_TRACE") != NULL;
-    if (!wanted)
-        return;
-    va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
-    va_end(arguments);
-    fputc('\n', stderr);
-}
 
 /* ---- what a message may say ---- */
 
@@ -83,13 +68,13 @@ static void check_message(uint64_t to, const Raftkv__V1__PeerMessage *peer) {
 }
 
 static void trace_append(const char *way, uint64_t id, const Raftkv__V1__AppendEntries *append) {
-    stand_trace("%s %" PRIu64 ": append in term %" PRIu64 " behind %" PRIu64 "^%" PRIu64
-                ", commit %" PRIu64,
-                way, id, append->term, append->prev_log_index, append->prev_log_term,
-                append->leader_commit);
+    fuzz_trace("%s %" PRIu64 ": append in term %" PRIu64 " behind %" PRIu64 "^%" PRIu64
+               ", commit %" PRIu64,
+               way, id, append->term, append->prev_log_index, append->prev_log_term,
+               append->leader_commit);
     for (size_t i = 0; i < append->n_entries; i++)
-        stand_trace("    term %" PRIu64 " type %d, %zu bytes", append->entries[i]->term,
-                    (int)append->entries[i]->type, append->entries[i]->data.len);
+        fuzz_trace("    term %" PRIu64 " type %d, %zu bytes", append->entries[i]->term,
+                   (int)append->entries[i]->type, append->entries[i]->data.len);
 }
 
 static void trace_message(const char *way, uint64_t id, const Raftkv__V1__PeerMessage *peer) {
@@ -102,22 +87,22 @@ static void trace_message(const char *way, uint64_t id, const Raftkv__V1__PeerMe
         trace_append(way, id, peer->append_entries);
         break;
     case RAFTKV__V1__PEER_MESSAGE__BODY_APPEND_ENTRIES_RESULT:
-        stand_trace("%s %" PRIu64 ": result in term %" PRIu64 ", rejected %" PRIu64
-                    ", last %" PRIu64,
-                    way, id, result->term, result->rejected, result->last_log_index);
+        fuzz_trace("%s %" PRIu64 ": result in term %" PRIu64 ", rejected %" PRIu64
+                   ", last %" PRIu64,
+                   way, id, result->term, result->rejected, result->last_log_index);
         break;
     case RAFTKV__V1__PEER_MESSAGE__BODY_REQUEST_VOTE:
-        stand_trace("%s %" PRIu64 ": %s in term %" PRIu64 ", last %" PRIu64 "^%" PRIu64, way, id,
-                    vote->pre_vote ? "pre-vote" : "vote", vote->term, vote->last_log_index,
-                    vote->last_log_term);
+        fuzz_trace("%s %" PRIu64 ": %s in term %" PRIu64 ", last %" PRIu64 "^%" PRIu64, way, id,
+                   vote->pre_vote ? "pre-vote" : "vote", vote->term, vote->last_log_index,
+                   vote->last_log_term);
         break;
     case RAFTKV__V1__PEER_MESSAGE__BODY_REQUEST_VOTE_RESULT:
-        stand_trace("%s %" PRIu64 ": %s %s in term %" PRIu64, way, id,
-                    granted->pre_vote ? "pre-vote" : "vote",
-                    granted->granted ? "granted" : "refused", granted->term);
+        fuzz_trace("%s %" PRIu64 ": %s %s in term %" PRIu64, way, id,
+                   granted->pre_vote ? "pre-vote" : "vote",
+                   granted->granted ? "granted" : "refused", granted->term);
         break;
     default:
-        stand_trace("%s %" PRIu64 ": a message of type %d", way, id, (int)peer->body_case);
+        fuzz_trace("%s %" PRIu64 ": a message of type %d", way, id, (int)peer->body_case);
         break;
     }
 }
@@ -289,7 +274,7 @@ static void effect_changed(void *data) {
 void stand_finish_write(void) {
     if (!stand.writing)
         return;
-    stand_trace("a write ends");
+    fuzz_trace("a write ends");
     stand.writing = false;
     make_durable();
     member_persisted(stand.member);
@@ -298,7 +283,7 @@ void stand_finish_write(void) {
 void stand_finish_apply(void) {
     if (!stand.applying)
         return;
-    stand_trace("an apply ends");
+    fuzz_trace("an apply ends");
     stand.applying = false;
     stand.applied += stand.apply_count;
     for (size_t i = 0; i < stand.apply_count; i++)
@@ -476,8 +461,8 @@ static void compact(void) {
 }
 
 void stand_restart(bool written, bool compacted) {
-    stand_trace("restart, the last write %s%s", written ? "made" : "lost",
-                compacted ? ", compacted" : "");
+    fuzz_trace("restart, the last write %s%s", written ? "made" : "lost",
+               compacted ? ", compacted" : "");
     if (stand.writing && written)
         make_durable();
     end();
@@ -508,7 +493,7 @@ void stand_receive(uint64_t from, const uint8_t *data, size_t size) {
     trace_message("from", from, peer);
     r = member_receive(stand.member, from, peer, &reason);
     if (reason)
-        stand_trace("    %s", reason);
+        fuzz_trace("    %s", reason);
     check(r == 0 || (r == -EBADMSG && reason));
     raftkv__v1__peer_message__free_unpacked(peer, NULL);
 }
@@ -529,7 +514,7 @@ static void proposal_done(struct proposal *proposal, const struct failure *failu
 void stand_propose(uint8_t type, size_t size) {
     struct proposal *proposal = xcalloc(1, sizeof *proposal);
 
-    stand_trace("a proposal of %zu bytes", size);
+    fuzz_trace("a proposal of %zu bytes", size);
     *proposal = (struct proposal){
         .data = xcalloc(1, size), .size = size, .type = type, .done = proposal_done};
     stand.open++;
@@ -551,7 +536,7 @@ void stand_change(enum change_kind kind, uint64_t id, uint64_t expected_index, u
     struct change *change = xcalloc(1, sizeof *change);
     struct server server = stand_server(id, MEMBER_VOTER, false);
 
-    stand_trace("a change of kind %d for %" PRIu64, (int)kind, id);
+    fuzz_trace("a change of kind %d for %" PRIu64, (int)kind, id);
     *change = (struct change){.kind = kind,
                               .expected_index = expected_index,
                               .deadline = stand.now + ms,
@@ -565,7 +550,7 @@ void stand_change(enum change_kind kind, uint64_t id, uint64_t expected_index, u
 }
 
 void stand_pass(uint64_t ms) {
-    stand_trace("%" PRIu64 " ms pass", ms);
+    fuzz_trace("%" PRIu64 " ms pass", ms);
     stand.now += ms;
     if (member_deadline(stand.member) <= stand.now)
         member_tick(stand.member);
@@ -584,15 +569,15 @@ void stand_look(void) {
     check(view.leader == 0 || view.leader != STAND_OWN_ID || view.state == MEMBER_LEADER);
     member_peers(stand.member, &peers);
     check(member_busy(stand.member) || !(stand.writing || stand.applying));
-    stand_trace("%s in term %" PRIu64 ": log %" PRIu64 " to %" PRIu64 ", durable %" PRIu64
-                ", commit %" PRIu64 ", applied %" PRIu64 "%s%s, configuration %" PRIu64 "/%" PRIu64,
-                view.state == MEMBER_LEADER      ? "leader"
-                : view.state == MEMBER_CANDIDATE ? "candidate"
-                                                 : "follower",
-                view.term, view.first_index, view.last_index, stand.last, view.commit_index,
-                view.applied_index, stand.writing ? ", writing" : "",
-                stand.applying ? ", applying" : "", stand.member->committed.index,
-                (uint64_t)stand.member->raft.configuration_uncommitted_index);
+    fuzz_trace("%s in term %" PRIu64 ": log %" PRIu64 " to %" PRIu64 ", durable %" PRIu64
+               ", commit %" PRIu64 ", applied %" PRIu64 "%s%s, configuration %" PRIu64 "/%" PRIu64,
+               view.state == MEMBER_LEADER      ? "leader"
+               : view.state == MEMBER_CANDIDATE ? "candidate"
+                                                : "follower",
+               view.term, view.first_index, view.last_index, stand.last, view.commit_index,
+               view.applied_index, stand.writing ? ", writing" : "",
+               stand.applying ? ", applying" : "", stand.member->committed.index,
+               (uint64_t)stand.member->raft.configuration_uncommitted_index);
     stand.seen_term = view.term;
     stand.seen_commit = view.commit_index;
 }

@@ -98,7 +98,5 @@ void stand_change(enum change_kind kind, uint64_t id, uint64_t expected_index, u
 void stand_pass(uint64_t ms);
 
 struct server stand_server(uint64_t id, enum member_role role, bool promoting);
-/* Prints to standard error, when $RAFTKV_FUZZ_TRACE is set: to see how an input went wrong. */
-void stand_trace(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Holds the member's view against the one before. */
 void stand_look(void);
