@@ -1,7 +1,8 @@
 /*
  * The raft log as a directory that somebody left: files of Berkeley DB's making, with records whose
  * checksums are right and whose content may be anything, then bytes that changed on the disk. What
- * opens has to be whole, to take more, and to open again; what does not is left as it is.
+ * a node wrote opens; what opens has to be whole, to take more, and to open again; what does not is
+ * left as it is.
  *
  * Input: 1 byte (bits 0 to 2: how many bytes change on the disk; bit 3: the floor is made up; bit
  * 4: a snapshot was installed), 5 bytes for each byte that changes (offset, file, what is XORed),
@@ -48,12 +49,16 @@ static void open_library(struct writer *writer) {
     writer->environment = environment;
 }
 
+/* Nothing in it is other than a node writes it. */
+static bool all_right;
+
 /* Mostly the number that belongs there. */
 static uint64_t near(struct input *input, uint64_t right) {
     uint8_t byte = take_byte(input);
 
     if (byte < 0xf0)
         return right;
+    all_right = false;
     return byte == 0xff ? take_number(input, 8) : right + byte - 0xf8u;
 }
 
@@ -93,11 +98,19 @@ static void add_batch(struct writer *writer, struct input *input, struct buffer 
         writer->last_index = first_index + count - 1;
 }
 
-static void add_mark(struct writer *writer, struct input *input, struct buffer *buffer) {
+static void add_vote(struct writer *writer, struct input *input, struct buffer *buffer) {
+    writer->term = near(input, writer->term + 1);
+    writer->vote = take_byte(input);
+    record_add_vote(buffer, writer->term, writer->vote);
+}
+
+/* A mark at the log's end, or a reset behind a snapshot that is further on. */
+static void add_mark(struct writer *writer, struct input *input, uint64_t index,
+                     struct buffer *buffer) {
     struct input configuration = take_part(input, take_byte(input) % 16);
 
     writer->mark = (struct log_mark){
-        .index = near(input, writer->last_index),
+        .index = near(input, index),
         .term = near(input, writer->term),
         .configuration_index = near(input, 1),
         .configuration = (uint8_t *)(uintptr_t)configuration.data,
@@ -113,19 +126,22 @@ static void add_content(struct writer *writer, struct input *input, struct recor
     struct input bytes;
     uint8_t kind = take_byte(input);
 
-    record->kind = (enum record_kind)(1 + kind % 3);
     switch (kind % 8) {
     case 1:
-    case 4:
-        writer->term = near(input, writer->term + 1);
-        writer->vote = take_byte(input);
-        record_add_vote(buffer, writer->term, writer->vote);
+        record->kind = RECORD_VOTE;
+        add_vote(writer, input, buffer);
         break;
     case 2:
-    case 5:
-        add_mark(writer, input, buffer);
+        record->kind = RECORD_RESET;
+        add_mark(writer, input, writer->last_index + 10, buffer);
+        break;
+    case 3:
+        record->kind = RECORD_MARK;
+        all_right = all_right && writer->last_index > writer->mark.index;
+        add_mark(writer, input, writer->last_index, buffer);
         break;
     case 7:
+        all_right = false;
         bytes = take_part(input, take_byte(input));
         record->kind = (enum record_kind)take_byte(input);
         buffer_append(buffer, bytes.data, bytes.size);
@@ -151,6 +167,7 @@ static void put_record(struct writer *writer, struct input *input) {
     DBT data = {0};
     bool odd = take_byte(input) == 0xff;
 
+    all_right = all_right && !odd;
     add_content(writer, input, &record, &content);
     if (writer->end.offset + LIBRARY_RECORD_HEADER_SIZE + RECORD_HEADER_SIZE + content.size >
         FILE_SIZE)
@@ -258,13 +275,13 @@ static void use_log(struct log_store *log, struct log_recovery *recovery,
     log_recovery_deinit(&again);
 }
 
-static void open_log(const char *directory, bool installed) {
+static void open_log(const char *directory, uint64_t applied_index, bool installed) {
     struct log_store_options options = {
         .directory = directory,
         .member_id = MEMBER,
         .incarnation = OPENING_RUN,
-        .applied_index = installed ? 3 : 0,
-        .applied_term = installed ? 1 : 0,
+        .applied_index = applied_index,
+        .applied_term = 1,
         .installed = installed,
         .file_size = FILE_SIZE,
     };
@@ -278,6 +295,7 @@ static void open_log(const char *directory, bool installed) {
                      : recovery.cut_message[0] ? recovery.cut_message
                                                : "opened");
     if (r != 0) {
+        check(!all_right);
         check(r > 0 && r == (int)failure.code && failure.message[0]);
         check(content_hash(directory) == before);
         return;
@@ -294,6 +312,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     uint8_t flags = take_byte(&input);
     uint16_t made_up;
 
+    all_right = (flags & 0x1f) == 0;
     store_sync_init();
     changes = take_part(&input, (size_t)(flags % 8) * 5);
     made_up = (uint16_t)take_number(&input, 2);
@@ -312,6 +331,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     floor.file = flags & 8 ? made_up / 4 % 64 : writer.end.file;
     floor.sequence = flags & 8 ? made_up / 256 : 0;
     check(log_floor_write(writer.directory, &floor) == 0);
-    open_log(writer.directory, flags & 16);
+    /* The state is where the mark says. */
+    open_log(writer.directory, flags & 16 ? 3 : all_right ? writer.mark.index : 0, flags & 16);
     return 0;
 }

@@ -76,6 +76,7 @@ static int copy_content(const struct record *record, struct buffer *to) {
             record_add_vote(to, term, vote);
         break;
     case RECORD_MARK:
+    case RECORD_RESET:
         r = record_read_mark(&reader, &mark);
         if (r == 0)
             record_add_mark(to, &mark);

@@ -502,7 +502,7 @@ int main(int count, char **arguments) {
     configurations();
     peer_messages();
     member();
-    for (int kind = RECORD_BATCH; kind <= RECORD_MARK; kind++) {
+    for (int kind = RECORD_BATCH; kind <= RECORD_RESET; kind++) {
         write_record((enum record_kind)kind, false);
         write_record((enum record_kind)kind, true);
     }
