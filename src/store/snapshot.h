@@ -55,8 +55,8 @@ void snapshot_header_deinit(struct snapshot_header *header);
 struct snapshot;
 
 /*
- * Begins a snapshot at the applied index. All functions run on the state lane between transactions;
- * the state outlives the snapshot. ERROR_BUSY: SNAPSHOTS_MAX are open. ERROR_UNAVAILABLE: nothing
+ * Begins a snapshot at the applied index. All functions run on the state lane between transactions.
+ * ERROR_BUSY: SNAPSHOTS_MAX are open. ERROR_UNAVAILABLE: nothing
  * was applied yet. Negative errno: the temporary tree can't be made.
  */
 int snapshot_open(struct snapshot **ret, struct state *state);
@@ -71,7 +71,8 @@ const struct snapshot_header *snapshot_header(const struct snapshot *snapshot);
  * SNAPSHOT_CHUNK_BYTES_MAX), at least one unless the state is empty; *ret_last with the last one,
  * after which this must not be called again. A chunk is made once: keep it until it has arrived.
  * After a failure, when nothing was appended, the snapshot can only be closed. -ESTALE: the state
- * was switched to another one; -ENOSPC: there was no space to keep something aside; -EIO: damage.
+ * was switched to another one, or closed; -ENOSPC: there was no space to keep something aside;
+ * -EIO: damage.
  */
 int snapshot_next(struct snapshot *snapshot, size_t max_bytes, struct buffer *ret_chunk,
                   bool *ret_last);

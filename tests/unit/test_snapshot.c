@@ -383,6 +383,79 @@ static void chunks_keep_to_their_size(void **fixture) {
     state_close(state);
 }
 
+/* Puts `count` keys of 4 bytes with values of that size. */
+static void put_small(struct state *state, unsigned count, size_t value_size) {
+    static uint8_t value[1024];
+    struct state_record record = {1, 1, 1, value, value_size};
+
+    assert_int_equal(state_begin(state), 0);
+    for (unsigned i = 0; i < count; i++) {
+        uint8_t key[] = {1, (uint8_t)(i >> 16), (uint8_t)(i >> 8), (uint8_t)i};
+
+        assert_int_equal(state_put(state, key, sizeof key, &record), 0);
+    }
+    assert_int_equal(state_commit(state, 1, 1), 0);
+}
+
+/* Reads all and checks that every chunk is within its limits; returns the number of records. */
+static uint64_t read_within_limits(struct state *state, size_t *ret_largest) {
+    struct snapshot_reader reader;
+    struct snapshot *snapshot;
+    uint64_t records;
+    bool last = false;
+
+    *ret_largest = 0;
+    assert_int_equal(snapshot_open(&snapshot, state), 0);
+    snapshot_reader_init(&reader, 1);
+    while (!last) {
+        struct buffer bytes = BUFFER_NULL;
+        struct snapshot_chunk chunk;
+        struct failure failure = {0};
+
+        assert_int_equal(snapshot_next(snapshot, SNAPSHOT_CHUNK_BYTES_MAX, &bytes, &last), 0);
+        if (snapshot_reader_decode(&reader, bytes.data, bytes.size, &chunk, &failure) != 0)
+            fail_msg("%s", failure.message);
+        snapshot_reader_accept(&reader, &chunk);
+        if (bytes.size > *ret_largest)
+            *ret_largest = bytes.size;
+        snapshot_chunk_deinit(&chunk);
+        buffer_deinit(&bytes);
+    }
+    records = reader.records;
+    snapshot_reader_deinit(&reader);
+    snapshot_close(snapshot);
+    return records;
+}
+
+static void many_small_records_stay_within_the_limits(void **fixture) {
+    enum { KEYS = 3 * SNAPSHOT_CHUNK_RECORDS_MAX + 100 };
+    struct state *state = open_state(*fixture, 0);
+    size_t largest;
+
+    put_small(state, KEYS, 0);
+    assert_int_equal(read_within_limits(state, &largest), KEYS);
+    assert_in_range(largest, SNAPSHOT_CHUNK_RECORDS_MAX * 14, SNAPSHOT_CHUNK_BYTES_MAX);
+    state_close(state);
+}
+
+static void the_largest_record_fits_behind_a_full_chunk(void **fixture) {
+    struct state *state = open_state(*fixture, 0);
+    _cleanup_free_ uint8_t *value = xcalloc(1, VALUE_SIZE_MAX);
+    struct state_record record = {1, 1, 1, value, VALUE_SIZE_MAX};
+    uint8_t key[KEY_SIZE_MAX] = {2};
+    size_t largest;
+
+    put_small(state, 1000, 1024);
+    assert_int_equal(state_begin(state), 0);
+    assert_int_equal(state_put(state, key, sizeof key, &record), 0);
+    key[0] = 0;
+    assert_int_equal(state_put(state, key, sizeof key, &record), 0);
+    assert_int_equal(state_commit(state, 1, 1), 0);
+    assert_int_equal(read_within_limits(state, &largest), 1002);
+    assert_in_range(largest, VALUE_SIZE_MAX + 1000 * 1024, SNAPSHOT_CHUNK_SIZE_MAX);
+    state_close(state);
+}
+
 static void an_emptied_state_is_one_chunk_without_records(void **fixture) {
     struct state *state = open_state(*fixture, 0);
     struct buffer bytes = BUFFER_NULL;
@@ -613,6 +686,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_snapshot_outlives_its_state_only_to_be_closed, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(chunks_keep_to_their_size, setup, teardown),
+        cmocka_unit_test_setup_teardown(many_small_records_stay_within_the_limits, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_largest_record_fits_behind_a_full_chunk, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(an_emptied_state_is_one_chunk_without_records, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(nothing_is_left_of_what_was_kept_aside, setup, teardown),
