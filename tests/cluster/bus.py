@@ -55,7 +55,8 @@ class Bus:
         interface, member = method.split(".")
         result = self.busctl(
             "--json=short", f"--timeout={timeout}", "call", f"org.raftkv1.{node}", OBJECT,
-            f"org.raftkv1.{interface}", member, *([signature] if signature else []), "--", *arguments,
+            f"org.raftkv1.{interface}", member, *([signature] if signature else []), "--",
+            *arguments,
             timeout=timeout + 10,
         )  # fmt: skip
         if result.returncode != 0:
@@ -66,7 +67,8 @@ class Bus:
         """Calls a method with dbus-send (arguments as "string:x"), which has to fail: returns the
         error with its name, which busctl does not show."""
         result = run(
-            "dbus-send", f"--bus={self.address}", "--print-reply", f"--reply-timeout={LIMIT * 1000}",
+            "dbus-send", f"--bus={self.address}", "--print-reply",
+            f"--reply-timeout={LIMIT * 1000}",
             f"--dest=org.raftkv1.{node}", OBJECT, f"org.raftkv1.{method}", *arguments,
         )  # fmt: skip
         assert result.returncode != 0, result.stdout

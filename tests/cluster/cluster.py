@@ -25,7 +25,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def environment(**additions):
-    """That of the programs under test: without what would lead them to the machine's own services."""
+    """For the programs under test: without what would lead them to the machine's services."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAFTKV", "DBUS_", "NOTIFY"))}
     kept["ASAN_OPTIONS"] = "exitcode=99:detect_leaks=1"
     kept["UBSAN_OPTIONS"] = "print_stacktrace=1:halt_on_error=1"

@@ -88,7 +88,9 @@ def test_a_name_that_is_none_is_refused(node, name):
         assert error.code == "INVALID_ARGUMENT" and "name" in error.message
 
 
-@pytest.mark.parametrize("address", ["", "host", "host:0", "host:65536", ":4712", "0.0.0.0:4712", "a b:1"])
+@pytest.mark.parametrize(
+    "address", ["", "host", "host:0", "host:65536", ":4712", "0.0.0.0:4712", "a b:1"]
+)
 def test_an_address_that_is_none_is_refused(node, address):
     error = refusal(node, "add_voter", name="nodeX", peer_address=address)
     assert error.code == "INVALID_ARGUMENT" and "address" in error.message

@@ -235,7 +235,8 @@ class Watcher:
         self.log = log
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                ["busctl", f"--address={bus.address}", "--json=short", "monitor", f"--match={match}"],
+                ["busctl", f"--address={bus.address}", "--json=short", "monitor",
+                 f"--match={match}"],
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
@@ -318,8 +319,9 @@ def test_an_addition_that_lost_its_caller_ends_added_or_not(make_cluster, throug
                 cluster.bus.call(through, "Cluster.AddVoter", *arguments, timeout=0.005)
         else:  # the caller is killed
             caller = cluster.bus.start(
-                "call", f"org.raftkv1.{through}", OBJECT, "org.raftkv1.Cluster", "AddVoter", *arguments
-            )
+                "call", f"org.raftkv1.{through}", OBJECT, "org.raftkv1.Cluster", "AddVoter",
+                *arguments,
+            )  # fmt: skip
             wait_until("it is being added", lambda: f"Adding member {node.name}" in said(cluster))
             caller.kill()
             caller.communicate()

@@ -20,7 +20,7 @@ def test_nothing_acknowledged_is_lost_when_the_leader_is_killed_under_ten_writer
     assert not writers.are_done(), "the leader was killed too late to be in the middle"
     writers.join()
     assert len(writers.acknowledged) + len(writers.unknown) == 5000
-    # What was under way; and a writer that lost the leader may come to a follower that forwards to it.
+    # What was under way; and who lost the leader may come to a follower that forwards to it.
     assert len(writers.unknown) <= 20
     killed.start()
     assert_nothing_is_lost(cluster, writers)
@@ -127,7 +127,7 @@ def test_two_nodes_serve_without_the_third_and_one_serves_nothing(make_cluster):
 
 def test_a_restarted_node_shows_nothing_older_than_before(make_cluster):
     """Alone it does not know what is committed: it answers no stale read, or none that is older.
-    With the others it comes to the latest value, without ever showing one from before the restart."""
+    With the others it comes to the latest value, and never shows one that is older."""
     cluster = make_cluster()
     follower = cluster.followers()[0]
     with cluster.leader().client() as client:

@@ -115,7 +115,8 @@ def test_a_wrong_line_is_named_with_what_is_allowed(make_node, line, part):
 
 
 def test_every_wrong_line_is_named_not_only_the_first(make_node):
-    node = make_node(settings=["Bootstrap=x", "[Raft]", "ElectionTimeoutSec=1", "HeartbeatSec=900ms"])
+    settings = ["Bootstrap=x", "[Raft]", "ElectionTimeoutSec=1", "HeartbeatSec=900ms"]
+    node = make_node(settings=settings)
     result = check_configuration(node.configuration)
     assert result.returncode == CONFIGURATION_ERROR
     assert "Bootstrap=x" in result.stderr and "HeartbeatSec=900ms" in result.stderr

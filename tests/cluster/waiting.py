@@ -9,7 +9,7 @@ BUILD = Path(os.environ.get("RAFTKV_BUILD", "build-test")).resolve()
 
 
 def _is_sanitized():
-    """Whether the programs under test carry AddressSanitizer, which makes them several times slower."""
+    """Whether the programs under test carry AddressSanitizer, which makes them slower."""
     daemon = BUILD / "src/daemon/raftkvd"
     if not daemon.exists():
         return False
