@@ -310,6 +310,15 @@ static void member(void) {
     /* not in any configuration yet */
     static const uint8_t joins[] = {0, 0, 0, 0, 7, 3, 9, 0, 5, 0x75, 0, 3, 8};
 
+    /* what a leader wrote is cut off by the next one while it is on its way to the disk */
+    static const uint8_t cut_off[] = {0x15, 0, 0, 0, 1, 3, 0, 0, 9, 0, 3, 9,  0x80, 0, 1,  1, 3, 3,
+                                      0,    9, 0, 3, 0, 1, 0, 0, 0, 0, 0, 11, 0,    8, 15, 1, 8};
+    /* a leader takes back in its term what it wrote */
+    static const uint8_t takes_back[] = {0x15, 0, 0, 0, 2, 3, 0, 0, 9, 0, 0, 0, 0, 8, 0,    0, 1,
+                                         0,    3, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 9, 9, 0x80, 8};
+
+    write_seed("member", cut_off, sizeof cut_off);
+    write_seed("member", takes_back, sizeof takes_back);
     write_seed("member", leads, sizeof leads);
     write_seed("member", follows, sizeof follows);
     write_seed("member", alone, sizeof alone);

@@ -37,8 +37,12 @@ static void check_append(const Raftkv__V1__AppendEntries *append) {
  * one, and what it rightly confirmed then been cut off meanwhile: it is only late. */
 static void check_result(const Raftkv__V1__AppendEntriesResult *result) {
     check_term(result->term);
-    check(result->rejected > 0 || result->term < stand.term ||
-          result->last_log_index <= stand.last);
+    if (result->rejected > 0 || result->term < stand.member->raft.current_term)
+        return;
+    check(result->last_log_index <= stand.last);
+    if (result->last_log_index >= stand.first)
+        check(stand.log[result->last_log_index].term ==
+              entries_term(&stand.member->entries, result->last_log_index));
 }
 
 static void check_message(uint64_t to, const Raftkv__V1__PeerMessage *peer) {
