@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/defect.h"
 #include "node/node_internal.h"
 
 static const struct known_member *find_known(const struct node *node, uint64_t id) {
@@ -41,9 +42,9 @@ uint64_t doors_cluster_of(const struct node *node, uint64_t member_id) {
 
 /*
  * A name that the configuration gives to another member: the claimant's disk was wiped (then it has
- * a new id, and must be removed and added again; hazard L7). Unless it has joined the cluster since:
- * then the configuration that is applied here is old, after a restart perhaps very old, and only
- * the serving leader knows better.
+ * a new id, and must be removed and added again; hazard L7). Unless it has joined the cluster
+ * since: then the configuration that is applied here is old, after a restart perhaps very old, and
+ * only the serving leader knows better.
  */
 static int check_against_configuration(const struct node *node, const struct identity *from,
                                        struct failure *failure) {
@@ -57,7 +58,8 @@ static int check_against_configuration(const struct node *node, const struct ide
         return failure_set(failure, ERROR_INVALID_ARGUMENT,
                            "Member %016llx is %s here, but calls itself %s.",
                            (unsigned long long)from->member_id, server->name, from->name);
-    if (!server && named && (from->cluster_id == 0 || view.serving))
+    if (!server && named &&
+        (from->cluster_id == 0 || view.serving || DEFECT(REPLACED_MEMBER_LOCKED_OUT)))
         return failure_set(failure, ERROR_INVALID_ARGUMENT,
                            "The name %s belongs to member %016llx, not to %016llx. If its data "
                            "directory is new, remove the member and add it again.",

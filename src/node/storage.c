@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/defect.h"
 #include "node/node_internal.h"
 
 enum { WRITE_RETRY_MS = 500 };
@@ -27,11 +28,13 @@ static void run_write(struct job *job) {
     if (!node->write_put) {
         if (write->set_vote)
             result = log_store_set_vote(node->log, write->term, write->vote);
+        if (DEFECT(LOST_TRUNCATE) && write->first_index <= log_store_last_index(node->log))
+            return;
         if (result == 0 && write->count > 0)
             result = log_store_append(node->log, write->first_index, write->entries, write->count);
         node->write_put = result == 0 || result == -ENOSPC;
     }
-    if (node->write_put)
+    if (node->write_put && !DEFECT(ACKNOWLEDGE_BEFORE_FLUSH))
         result = log_store_flush(node->log);
     node->write_result = result;
 }

@@ -2,9 +2,13 @@
  * apply: hands committed entries to the state machine, one batch at a time. Only what is durable
  * here is applied (hazard L5): libraft's commit index can run ahead of the own disk.
  */
+#include "base/defect.h"
 #include "raft/member_internal.h"
 
 static uint64_t apply_limit(const struct member *member) {
+    if (DEFECT(APPLY_ABOVE_DURABLE))
+        return member->commit_index < member->entries.last_index ? member->commit_index
+                                                                 : member->entries.last_index;
     return member->commit_index < member->durable_index ? member->commit_index
                                                         : member->durable_index;
 }

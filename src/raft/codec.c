@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/defect.h"
 #include "base/limits.h"
 #include "base/memory.h"
 #include "raft/configuration.h"
@@ -202,7 +203,8 @@ static const char *check_entries(const Raftkv__V1__AppendEntries *append) {
         }
         term = entry->term;
         /* L1: libraft takes the index of the first new entry for that of any change. */
-        if (entry->type == RAFTKV__V1__ENTRY_TYPE__ENTRY_TYPE_CHANGE && append->n_entries != 1) {
+        if (entry->type == RAFTKV__V1__ENTRY_TYPE__ENTRY_TYPE_CHANGE && append->n_entries != 1 &&
+            !DEFECT(CHANGE_IN_THE_MIDDLE)) {
             return "a configuration is not alone in its message";
         }
         /* A log without a snapshot must begin with a configuration (libraft's RAFT_START). */

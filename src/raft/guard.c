@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/defect.h"
 
 /* The term of the entry at this index, as libraft knows it (its src/trail.c, TrailTermOf). 0: it is
  * not in the log (any more), and is not the last one of the snapshot either. */
@@ -307,6 +308,10 @@ static enum guard_verdict receive_append_result(const struct raft *raft,
 
     /* L31: libraft steps down for the higher term of a server that has been removed. */
     if (raft_match_index(raft, message->server_id, &match) != 0) {
+        if (DEFECT(REMOVED_COUNTS) && raft->state == RAFT_LEADER) {
+            message->server_id = raft->configuration.servers[0].id;
+            return message->server_id == raft->id ? GUARD_DROP : GUARD_PASS;
+        }
         return drop("this node does not lead the sender", ret_reason);
     }
     if (args->term != raft->current_term) {

@@ -3,6 +3,7 @@
  * what each of them brings, in the order that libraft wants: term and vote, entries, messages,
  * commit.
  */
+#include "base/defect.h"
 #include "raft/member_internal.h"
 
 #include <errno.h>
@@ -82,7 +83,7 @@ static void follow_state(struct member *member) {
     member->state = state;
     member->state_term = term;
     if (state == MEMBER_LEADER) {
-        member->serving = false;
+        member->serving = DEFECT(SKIP_BARRIER);
         member->own_barrier_wanted = true;
         member->promotion_since = 0;
     }
@@ -195,7 +196,7 @@ static void settle_change(struct member *member, const struct raft_message *next
     struct raft_event event = {.time = member_now(member), .capacity = UINT16_MAX};
 
     if (guard_settles_change(&member->raft, &event) ||
-        guard_settles_change_before(&member->raft, next, &event))
+        (!DEFECT(LOST_SECOND_CHANGE) && guard_settles_change_before(&member->raft, next, &event)))
         member_step(member, &event);
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "raft/codec.h"
+#include "base/defect.h"
 #include "raft/member_internal.h"
 
 enum { LINK_BACKLOG_MAX = 4 * 1024 * 1024 };
@@ -182,8 +183,9 @@ static size_t message_size(const struct log_entry *entries, size_t count) {
 
     while (n < count && n < APPEND_ENTRIES_MAX) {
         bytes += entries[n].size;
-        if (n > 0 && (bytes > APPEND_BYTES_MAX || entries[n].type == ENTRY_CHANGE ||
-                      entries[0].type == ENTRY_CHANGE))
+        if (n > 0 && (bytes > APPEND_BYTES_MAX ||
+                      (!DEFECT(CHANGE_IN_THE_MIDDLE) &&
+                       (entries[n].type == ENTRY_CHANGE || entries[0].type == ENTRY_CHANGE))))
             break;
         n++;
     }

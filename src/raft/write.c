@@ -1,6 +1,7 @@
 /* write: what goes to disk, in order: one write under way, one gathering. */
 #include <string.h>
 
+#include "base/defect.h"
 #include "raft/member_internal.h"
 
 void batch_add(struct batch *batch, const struct log_entry *entry, struct blob *blob) {
@@ -35,6 +36,8 @@ bool write_vote_durable(const struct member *member) {
 }
 
 void write_vote(struct member *member) {
+    if (DEFECT(VOTE_NOT_SYNCED))
+        return;
     member->gathering.set_vote = true;
     member->vote_write = member->writes_started + 1;
 }

@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "base/check.h"
+#include "base/defect.h"
 #include "base/memory.h"
 #include "service/internal.h"
 #include "service/response.h"
@@ -119,6 +120,10 @@ void forward_give_up_writes(struct service *service) {
         if (service->host->linked(service->host, member))
             continue;
         take_back(call);
+        if (DEFECT(WRITE_SENT_TWICE)) {
+            route_wait(call);
+            continue;
+        }
         failure_set(&failure, ERROR_UNAVAILABLE,
                     "The link to the leader broke before it answered.");
         failure.outcome_unknown = true;

@@ -8,6 +8,7 @@
  * comes while a round is under way has to wait for the next one, which serves all that have
  * gathered.
  */
+#include "base/defect.h"
 #include "base/memory.h"
 #include "service/internal.h"
 
@@ -68,6 +69,11 @@ static void begin_round(struct service *service) {
 void read_index_wait(struct call *call) {
     struct service *service = call->service;
 
+    if (DEFECT(STALE_READ)) {
+        call_read(call);
+        read_submit(service);
+        return;
+    }
     call->stage = CALL_READ_INDEX;
     list_append(&service->read_index_gathering, &call->link);
     if (!service->read_index_round)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/defect.h"
 #include "base/limits.h"
 #include "store/log_files.h"
 #include "store/log_internal.h"
@@ -225,7 +226,9 @@ static int settle(struct log_store *log, const struct opening *opening, struct f
     const struct log_scan *scan = &opening->scan;
     uint32_t from = scan->any && scan->last.file == log->end.file ? scan->flush_position.offset
                                                                   : log->end.offset;
-    int r = log_file_clean(log->directory, log->end.file, from, log->end.offset);
+    int r = DEFECT(TORN_TAIL_ACCEPTED)
+                ? 0
+                : log_file_clean(log->directory, log->end.file, from, log->end.offset);
 
     if (r < 0)
         return refused(log, "the end of the log can't be cleaned", r, failure);

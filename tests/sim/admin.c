@@ -179,6 +179,15 @@ void admin_lose(struct machine *machine) {
 /* ---- what is wanted ---- */
 
 static void replace_wiped(const struct configuration *configuration) {
+    const struct node *node = admin.wiped->node;
+
+    /* Who comes back as the one that he was is not replaced: that he must not be, others have to
+     * find out. */
+    if (node && node_identity(node)->member_id == admin.wiped_id) {
+        admin.wiped = NULL;
+        admin.wiped_id = 0;
+        return;
+    }
     if (configuration_find(configuration, admin.wiped_id)) {
         ask(WISH_REMOVE, admin.wiped);
     } else if (is_voter(configuration, admin.wiped)) {

@@ -431,6 +431,11 @@ const struct disk_figures *disk_figures(const struct disk *disk) {
     return &disk->figures;
 }
 
+void disk_describe(struct disk *disk) {
+    for (size_t i = 0; i < disk->names.count; i++)
+        remark("%s: %zu bytes", disk->names.entries[i].path, disk->names.entries[i].inode->size);
+}
+
 /* Each change and each sync is a place to crash at. */
 static void count_operation(struct disk *disk) {
     if (disk->crash_after > 0 && --disk->crash_after == 0)

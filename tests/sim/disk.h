@@ -55,6 +55,9 @@ struct disk_figures {
 };
 const struct disk_figures *disk_figures(const struct disk *disk);
 
+/* Says what is there, for the reader of a failure. */
+void disk_describe(struct disk *disk);
+
 /* For calls.c: as the calls of the same names; negative errno instead of errno. */
 bool disk_path(const char *path, struct disk **ret_disk);
 bool disk_descriptor(int descriptor);

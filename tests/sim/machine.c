@@ -372,6 +372,8 @@ void machine_start(struct machine *machine) {
         machine->life++;
         return;
     }
+    if (result != 0)
+        disk_describe(machine->disk);
     must(result == 0, "%s does not start: %s", machine->name, failure.message);
     machine->disk_trouble =
         disk_faults(machine->disk)->log_full || disk_faults(machine->disk)->state_full;

@@ -17,6 +17,7 @@
 
 #include <db.h>
 
+#include "base/defect.h"
 #include "base/journal.h"
 #include "admin.h"
 #include "clients.h"
@@ -35,6 +36,7 @@ static struct {
     unsigned jobs;
     unsigned seconds; /* of virtual time with faults */
     bool trace, quiet;
+    bool first_failure; /* ends there, and that is the success */
 
 } options = {.first = 1, .last = 1, .jobs = 1, .seconds = 60};
 
@@ -179,6 +181,44 @@ static void run_seed(uint64_t seed) {
     _Exit(EXIT_SUCCESS);
 }
 
+/* ---- deliberate defects (base/defect.h) ---- */
+
+#ifdef RAFTKV_DEFECTS
+enum defect defect_chosen;
+
+static const char *const defect_names[DEFECT_COUNT] = {
+    [DEFECT_ACKNOWLEDGE_BEFORE_FLUSH] = "acknowledge-before-flush",
+    [DEFECT_VOTE_NOT_SYNCED] = "vote-not-synced",
+    [DEFECT_STALE_READ] = "stale-read",
+    [DEFECT_APPLY_ABOVE_DURABLE] = "apply-above-durable",
+    [DEFECT_SKIP_BARRIER] = "skip-barrier",
+    [DEFECT_CHANGE_IN_THE_MIDDLE] = "change-in-the-middle",
+    [DEFECT_WIPED_UNDER_OLD_ID] = "wiped-under-old-id",
+    [DEFECT_LOST_TRUNCATE] = "lost-truncate",
+    [DEFECT_TORN_TAIL_ACCEPTED] = "torn-tail-accepted",
+    [DEFECT_REMOVED_COUNTS] = "removed-counts",
+    [DEFECT_WRITE_SENT_TWICE] = "write-sent-twice",
+    [DEFECT_LOST_SECOND_CHANGE] = "lost-second-change",
+    [DEFECT_REPLACED_MEMBER_LOCKED_OUT] = "replaced-member-locked-out",
+};
+
+static bool choose_defect(const char *name) {
+    for (int i = NO_DEFECT + 1; i < DEFECT_COUNT; i++)
+        if (strcmp(defect_names[i], name) == 0) {
+            defect_chosen = (enum defect)i;
+            return true;
+        }
+    for (int i = NO_DEFECT + 1; i < DEFECT_COUNT; i++)
+        fprintf(stderr, "%s\n", defect_names[i]);
+    return false;
+}
+#else
+static bool choose_defect(const char *name) {
+    fprintf(stderr, "The defect %s is not built in; raftkv-sim-defects has it.\n", name);
+    return false;
+}
+#endif
+
 /* ---- many ---- */
 
 /* In bytes that lie in the same place in every run. */
@@ -216,6 +256,8 @@ static int run_all(void) {
     unsigned count = 0;
 
     for (seed = options.first; seed <= options.last; seed++) {
+        if (options.first_failure && failures > 0)
+            break;
         if (options.minutes && real_seconds() - begun >= options.minutes * 60u)
             break;
         fflush(stdout);
@@ -236,12 +278,12 @@ static int run_all(void) {
     if (options.last > options.first)
         printf("%" PRIu64 " seeds from %" PRIu64 " on, %" PRIu64 " failed, %" PRIu64 " s\n", done,
                options.first, failures, real_seconds() - begun);
-    return failures ? EXIT_FAILURE : EXIT_SUCCESS;
+    return (failures > 0) == options.first_failure ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 static _Noreturn void usage(void) {
     fputs("raftkv-sim [--seed=N | --seeds=A..B] [--minutes=M] [--seconds=S] [--jobs=J] [--trace] "
-          "[--quiet]\n",
+          "[--quiet] [--defect=NAME --until-found]\n",
           stderr);
     exit(2);
 }
@@ -272,6 +314,13 @@ static void take_option(int option) {
     case 'q':
         options.quiet = true;
         break;
+    case 'x':
+        if (!choose_defect(optarg))
+            exit(2);
+        break;
+    case 'f':
+        options.first_failure = true;
+        break;
     default:
         usage();
     }
@@ -282,7 +331,8 @@ int main(int argc, char **argv) {
         {"seed", required_argument, NULL, 's'},    {"seeds", required_argument, NULL, 'r'},
         {"minutes", required_argument, NULL, 'm'}, {"seconds", required_argument, NULL, 'd'},
         {"jobs", required_argument, NULL, 'j'},    {"trace", no_argument, NULL, 't'},
-        {"quiet", no_argument, NULL, 'q'},         {0},
+        {"quiet", no_argument, NULL, 'q'},         {"defect", required_argument, NULL, 'x'},
+        {"until-found", no_argument, NULL, 'f'},   {0},
     };
     int current = personality(0xffffffff), option;
 

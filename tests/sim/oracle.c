@@ -139,9 +139,16 @@ static void see_entry(const struct machine *machine, const struct member *member
     fact = find_fact(index, term);
     if (fact->index == 0) {
         *fact = (struct fact){index, term, hash, previous_term, 0};
-        if (cached->entry.type == ENTRY_CHANGE)
-            fact->configuration = entry_digest(&cached->entry);
         oracle.fact_count++;
+        if (cached->entry.type != ENTRY_CHANGE)
+            return;
+        fact->configuration = entry_digest(&cached->entry);
+        /* The known flaw of single-server changes (hazard L3). */
+        must(member->raft.state != RAFT_LEADER || term != member->raft.current_term || index == 1 ||
+                 term_at(&oracle.committed, oracle.committed.last) == term,
+             "%s changes the configuration in entry %" PRIu64
+             " before an entry of its term %" PRIu64 " is committed",
+             machine->name, index, term);
         return;
     }
     must(fact->hash == hash,
