@@ -55,6 +55,7 @@ void stop_advance(struct node *node) {
 
     if (!stopped)
         return;
+    member_stop_awaiting(node->member);
     if (!late && (node->transfer_under_way || service_drain(node->service) > 0))
         return;
     node->stopped = NULL;

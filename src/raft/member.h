@@ -113,3 +113,6 @@ struct change {
                  const char *leader);
 };
 void member_change(struct member *member, struct change *change);
+/* Ends an AddVoter that only waits for the promotion, which goes on (ERROR_UNAVAILABLE, outcome
+ * unknown); used while stopping. */
+void member_stop_awaiting(struct member *member);

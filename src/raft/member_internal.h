@@ -71,7 +71,6 @@ enum change_phase {
     PHASE_IDENTIFY, /* asking the new node who it is */
     PHASE_LISTEN,   /* too few voters have been heard of yet to let one go */
     PHASE_COMMIT,   /* an entry is to be applied */
-    PHASE_PROMOTE,  /* the standby catches up; the leader promotes it (promotion.c) */
     PHASE_TRANSFER, /* waiting for the target to catch up, or for its election */
 };
 
@@ -145,6 +144,8 @@ struct member {
     uint64_t change_term;
     uint64_t change_target;
     uint64_t change_started;
+    struct change *awaiting; /* an AddVoter whose standby is to be promoted (promotion.c) */
+    uint64_t awaited;        /* the standby's id */
     uint64_t identify_cookie;
     uint64_t poll_at; /* host time at which to look at a change again */
 

@@ -2,13 +2,14 @@
  * membership: changes of the cluster and of its leader, one at a time, as the leader carries them
  * out. Each has a phase:
  *
- *   add voter   IDENTIFY -> COMMIT (standby, marked promoting) -> PROMOTE -> done
+ *   add voter   IDENTIFY -> COMMIT (standby, marked promoting) -> awaits its promotion -> done
  *   remove      [LISTEN ->] [TRANSFER if it is the leader itself ->] COMMIT -> done
  *   demote      [LISTEN ->] [TRANSFER if it is the leader itself ->] COMMIT -> done
  *   transfer    TRANSFER -> done
  *
  * The wish to promote is part of the configuration, so that whoever leads carries it out
- * (promotion.c): a change that lost its leader still ends.
+ * (promotion.c): a change that lost its leader still ends. Whoever awaits a promotion is in
+ * nobody's way: the standby can be removed or demoted meanwhile, and leadership can move.
  */
 #include <stdio.h>
 #include <string.h>
@@ -28,6 +29,13 @@ static void finish(struct member *member, const struct failure *failure, uint64_
 
 static void fail(struct member *member, const struct failure *failure) {
     finish(member, failure, 0, NULL);
+}
+
+static void finish_awaiting(struct member *member, const struct failure *failure) {
+    struct change *change = TAKE(member->awaiting);
+
+    change->done(change, failure, failure ? 0 : member->committed.index, NULL);
+    member_changed(member);
 }
 
 bool membership_is_live(const struct member *member, uint64_t id) {
@@ -59,6 +67,21 @@ static void commit(struct member *member, const struct configuration *configurat
     fail(member, &failure);
 }
 
+/* Lets the next change begin. */
+static void await_promotion(struct member *member) {
+    struct failure failure;
+
+    if (member->awaiting) {
+        failure_set(&failure, ERROR_BUSY,
+                    "Member %s is being added already; whoever asked for it first awaits that.",
+                    member->change->name);
+        fail(member, &failure);
+        return;
+    }
+    member->awaiting = TAKE(member->change);
+    member->awaited = member->change_target;
+}
+
 void membership_applied(struct member *member, uint64_t index) {
     struct change *change = member->change;
 
@@ -66,7 +89,7 @@ void membership_applied(struct member *member, uint64_t index) {
         member->change_term != entries_term(&member->entries, index))
         return;
     if (change->kind == CHANGE_ADD_VOTER) {
-        member->phase = PHASE_PROMOTE;
+        await_promotion(member);
         return;
     }
     journal(LOG_NOTICE, "Member %s was %s.", change->name,
@@ -220,7 +243,7 @@ static void start_adding(struct member *member) {
     }
     if (named && named->promoting) {
         member->change_target = named->id;
-        member->phase = PHASE_PROMOTE;
+        await_promotion(member);
         return;
     }
     member->phase = PHASE_IDENTIFY;
@@ -231,22 +254,36 @@ static void start_adding(struct member *member) {
                            identification);
 }
 
-static void advance_promotion(struct member *member) {
-    const struct server *server = configuration_find(&member->committed, member->change_target);
+static void advance_awaiting(struct member *member) {
+    const struct server *server = configuration_find(&member->committed, member->awaited);
+    const struct change *change = member->awaiting;
     struct failure failure;
 
     if (server && server->role == MEMBER_VOTER) {
-        finish(member, NULL, member->committed.index, NULL);
+        finish_awaiting(member, NULL);
     } else if (!server) {
         failure_set(&failure, ERROR_UNAVAILABLE,
-                    "The node %s at %s fell silent before it had caught up; it was not added.",
-                    member->change->name, member->change->peer_address);
-        fail(member, &failure);
+                    "The node %s at %s fell silent, or was removed, before it had caught up; it "
+                    "was not added.",
+                    change->name, change->peer_address);
+        finish_awaiting(member, &failure);
     } else if (!server->promoting) {
         failure_set(&failure, ERROR_CONFIGURATION_CONFLICT,
-                    "Member %s was made a non-voter by another change.", member->change->name);
-        fail(member, &failure);
+                    "Member %s was made a non-voter by another change.", change->name);
+        finish_awaiting(member, &failure);
     }
+}
+
+void member_stop_awaiting(struct member *member) {
+    struct failure failure;
+
+    if (!member->awaiting)
+        return;
+    failure_set(&failure, ERROR_UNAVAILABLE,
+                "The node is stopping; member %s may still be promoted by the next leader.",
+                member->awaiting->name);
+    failure.outcome_unknown = true;
+    finish_awaiting(member, &failure);
 }
 
 /* ---- transferring ---- */
@@ -485,6 +522,8 @@ void membership_advance(struct member *member) {
     struct failure failure;
 
     promotion_advance(member);
+    if (member->awaiting && !member->failed)
+        advance_awaiting(member);
     if (!member->change || member->failed)
         return;
     member->poll_at = member_now(member) + POLL_MS;
@@ -500,9 +539,6 @@ void membership_advance(struct member *member) {
         failure_set(&failure, ERROR_NOT_LEADER, "Another leader's entry took this change's place.");
         fail(member, &failure);
         break;
-    case PHASE_PROMOTE:
-        advance_promotion(member);
-        break;
     case PHASE_TRANSFER:
         advance_transfer(member);
         break;
@@ -515,10 +551,8 @@ void membership_lost_office(struct member *member) {
 
     if (!change)
         return;
-    /* An entry in the log, and a promotion, are watched to their end; a transfer ends when the new
-     * leader is known. */
-    if (member->phase == PHASE_COMMIT || member->phase == PHASE_PROMOTE ||
-        change->kind == CHANGE_TRANSFER)
+    /* An entry in the log is watched to its end; a transfer ends when the new leader is known. */
+    if (member->phase == PHASE_COMMIT || change->kind == CHANGE_TRANSFER)
         return;
     failure_set(&failure, ERROR_NOT_LEADER,
                 "This node is no longer the leader; the change was not begun.");
@@ -528,10 +562,11 @@ void membership_lost_office(struct member *member) {
 void membership_end_all(struct member *member) {
     struct failure failure;
 
+    member_stop_awaiting(member);
     if (!member->change)
         return;
     failure_set(&failure, ERROR_UNAVAILABLE, "The node is stopping.");
-    failure.outcome_unknown = member->phase == PHASE_COMMIT || member->phase == PHASE_PROMOTE;
+    failure.outcome_unknown = member->phase == PHASE_COMMIT;
     fail(member, &failure);
 }
 

@@ -1,8 +1,9 @@
-/* What a crash in the middle of a change of the members may not do: leave a cluster that can never
- * elect a leader again. */
+/* Changes of the members that are disturbed: a crash in the middle of one may not leave a cluster
+ * that never elects a leader again, and whoever awaits a promotion is in nobody's way. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -175,6 +176,109 @@ static void L34_a_leader_that_crashed_demoting_the_other_voter_leads_again(void 
     assert_true(world_run(world_has_leader, 20 * ELECTION_MS));
 }
 
+static struct world_change second;
+
+static bool second_is_done(void) {
+    return second.done;
+}
+
+static bool lose_all_to_4(const struct world_message *message,
+                          const Raftkv__V1__PeerMessage *peer) {
+    (void)peer;
+    return message->to != 4;
+}
+
+static bool standby_4_is_known(void) {
+    return configuration_find(member_configuration(world_node(world_leader())->member), 4);
+}
+
+/* An AddVoter of node 4, which hears nothing. Returns the leader. */
+static uint64_t await_a_promotion(void) {
+    uint64_t leader;
+
+    world_start(4, 3);
+    assert_true(world_run(world_has_leader, 10000));
+    leader = world_leader();
+    world.filter = lose_all_to_4;
+    world_change(leader, &change, CHANGE_ADD_VOTER, "node4");
+    answer_identify(4);
+    assert_true(world_run(standby_4_is_known, 1000));
+    world_pass(500);
+    assert_false(change.done);
+    return leader;
+}
+
+static void a_standby_that_does_not_catch_up_can_be_removed(void **state) {
+    uint64_t leader = await_a_promotion();
+
+    (void)state;
+    world_change(leader, &second, CHANGE_REMOVE, "node4");
+    assert_true(world_run(second_is_done, 1000));
+    assert_true(second.succeeded);
+    assert_true(change.done);
+    assert_int_equal(change.failure.code, ERROR_UNAVAILABLE);
+    assert_non_null(strstr(change.failure.message, "was not added"));
+}
+
+static void a_standby_that_does_not_catch_up_can_be_demoted(void **state) {
+    uint64_t leader = await_a_promotion();
+
+    (void)state;
+    world_change(leader, &second, CHANGE_DEMOTE, "node4");
+    assert_true(world_run(second_is_done, 1000));
+    assert_true(second.succeeded);
+    assert_true(change.done);
+    assert_int_equal(change.failure.code, ERROR_CONFIGURATION_CONFLICT);
+}
+
+static void leadership_moves_while_a_promotion_is_awaited(void **state) {
+    uint64_t leader = await_a_promotion();
+
+    (void)state;
+    world_change(leader, &second, CHANGE_TRANSFER, "");
+    assert_true(world_run(second_is_done, 5000));
+    assert_true(second.succeeded);
+    assert_false(change.done);
+    world.filter = NULL;
+    assert_true(world_run(change_is_done, 5000));
+    assert_true(change.succeeded);
+}
+
+static void other_members_are_not_changed_while_a_promotion_is_awaited(void **state) {
+    static const enum change_kind kinds[] = {CHANGE_ADD_VOTER, CHANGE_REMOVE, CHANGE_DEMOTE};
+    uint64_t leader = await_a_promotion();
+
+    (void)state;
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        world_change(leader, &second, kinds[i], leader == 2 ? "node3" : "node2");
+        assert_true(second.done);
+        assert_int_equal(second.failure.code, ERROR_BUSY);
+    }
+    world_change(leader, &second, CHANGE_ADD_VOTER, "node4");
+    assert_true(second.done);
+    assert_int_equal(second.failure.code, ERROR_BUSY);
+    assert_false(change.done);
+}
+
+static void a_node_that_stops_awaits_no_promotion(void **state) {
+    uint64_t leader = await_a_promotion();
+
+    (void)state;
+    member_stop_awaiting(world_node(leader)->member);
+    assert_true(change.done);
+    assert_int_equal(change.failure.code, ERROR_UNAVAILABLE);
+    assert_true(change.failure.outcome_unknown);
+}
+
+static void a_member_that_ends_ends_the_change_that_awaits_a_promotion(void **state) {
+    uint64_t leader = await_a_promotion();
+
+    (void)state;
+    world_crash(leader);
+    assert_true(change.done);
+    assert_true(change.failure.outcome_unknown);
+}
+
 #define TEST(test) cmocka_unit_test_teardown(test, stop)
 
 int main(void) {
@@ -183,6 +287,12 @@ int main(void) {
         TEST(L33_a_standby_that_was_restarted_too_votes_for_it),
         TEST(L33_a_standby_that_hears_its_leader_votes_for_nobody),
         TEST(L34_a_change_leaves_only_when_it_is_durable_at_the_leader),
+        TEST(a_standby_that_does_not_catch_up_can_be_removed),
+        TEST(a_standby_that_does_not_catch_up_can_be_demoted),
+        TEST(leadership_moves_while_a_promotion_is_awaited),
+        TEST(other_members_are_not_changed_while_a_promotion_is_awaited),
+        TEST(a_node_that_stops_awaits_no_promotion),
+        TEST(a_member_that_ends_ends_the_change_that_awaits_a_promotion),
         TEST(L34_a_leader_that_crashed_demoting_the_other_voter_leads_again),
     };
 
