@@ -271,6 +271,18 @@ static void effect_load(void *data, uint64_t first_index, size_t count, size_t m
     stand.loads[i].count = count;
 }
 
+/* No stream is begun here: raft asks again and again. */
+static void effect_snapshot_wanted(void *data, uint64_t id) {
+    (void)data;
+    check(id != STAND_OWN_ID);
+}
+
+static void effect_install(void *data, const struct member_mark *mark) {
+    (void)data;
+    (void)mark;
+    check(!"nothing was staged");
+}
+
 static void effect_changed(void *data) {
     (void)data;
 }
@@ -429,6 +441,8 @@ void stand_start(const struct configuration *configuration) {
         .persist = effect_persist,
         .apply = effect_apply,
         .load = effect_load,
+        .snapshot_wanted = effect_snapshot_wanted,
+        .install = effect_install,
         .changed = effect_changed,
     };
     stand.identity =
