@@ -131,7 +131,7 @@ void member_applied(struct member *member, const void *results, size_t result_si
     for (size_t i = 0; i < batch.count && !member->failed; i++)
         if (batch.entries[i].type == ENTRY_CHANGE)
             apply_configuration(member, first + i, &batch.entries[i]);
-    entries_evict(&member->entries, member->applied_index);
+    entries_evict(&member->entries, member->applied_index, member->durable_index);
     batch_clear(&member->apply_batch);
     member->applying = false;
     apply_advance(member);

@@ -9,6 +9,7 @@
 enum {
     RING_CAPACITY_MIN = 1024,
     ENTRY_OVERHEAD = 96,
+    UNAPPLIED_FACTOR = 16, /* times the limit: above that also what is not applied goes */
     WEIGHT_ENTRIES = 256,
     WEIGHT_BYTES = 1024 * 1024
 };
@@ -219,10 +220,15 @@ const struct cached_entry *entries_find(const struct entries *entries, uint64_t 
     return slot(entries, index);
 }
 
-void entries_evict(struct entries *entries, uint64_t index) {
-    while (entries->bytes > entries->bytes_max && entries->cached_first <= index &&
+static void evict(struct entries *entries, uint64_t index, size_t bytes_max) {
+    while (entries->bytes > bytes_max && entries->cached_first <= index &&
            entries->cached_first <= entries->last_index) {
         drop_slot(entries, entries->cached_first);
         entries->cached_first++;
     }
+}
+
+void entries_evict(struct entries *entries, uint64_t applied, uint64_t durable) {
+    evict(entries, applied < durable ? applied : durable, entries->bytes_max);
+    evict(entries, durable, UNAPPLIED_FACTOR * entries->bytes_max);
 }

@@ -78,5 +78,6 @@ uint64_t entries_within(const struct entries *entries, uint64_t last, uint64_t b
 uint64_t entries_term(const struct entries *entries, uint64_t index);
 /* NULL: not in memory. */
 const struct cached_entry *entries_find(const struct entries *entries, uint64_t index);
-/* Drops cached entries up to index while there are more bytes than the limit. */
-void entries_evict(struct entries *entries, uint64_t index);
+/* Drops the oldest cached entries while there are more bytes than the limit: those that are applied
+ * and durable, and far above the limit, where applying can't keep up, all that are durable. */
+void entries_evict(struct entries *entries, uint64_t applied, uint64_t durable);

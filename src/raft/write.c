@@ -168,8 +168,6 @@ void member_persisted(struct member *member) {
     report_entries(member);
     batch_clear(&member->writing.batch);
     apply_advance(member);
-    entries_evict(&member->entries, member->applied_index < member->durable_index
-                                        ? member->applied_index
-                                        : member->durable_index);
+    entries_evict(&member->entries, member->applied_index, member->durable_index);
     member_flush(member);
 }

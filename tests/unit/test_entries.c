@@ -95,10 +95,10 @@ static void entries_stay_in_memory_up_to_the_limit(void **state) {
     for (int i = 0; i < 1000; i++)
         append(&entries, 1, 1000);
     assert_non_null(entries_find(&entries, 1)); /* nothing is dropped before it may be */
-    entries_evict(&entries, 500);
+    entries_evict(&entries, 500, 1000);
     assert_null(entries_find(&entries, 500));
     assert_non_null(entries_find(&entries, 501));
-    entries_evict(&entries, 1000);
+    entries_evict(&entries, 1000, 1000);
     assert_true(entries.bytes <= 100 * 1000);
     assert_non_null(entries_find(&entries, 1000));
     entries_deinit(&entries);

@@ -160,10 +160,31 @@ static void a_follower_that_was_away_catches_up_from_the_disk(void **state) {
         world_settle();
     }
     world_node(leader)->member->entries.bytes_max = 0;
-    entries_evict(&world_node(leader)->member->entries, world_node(leader)->applied);
+    entries_evict(&world_node(leader)->member->entries, world_node(leader)->applied,
+                  world_node(leader)->last);
     world_node(away)->cut = false;
     world_pass(3000);
     assert_int_equal(world_node(away)->applied, world_node(leader)->applied);
+}
+
+static void a_member_that_applies_nothing_does_not_keep_all_in_memory(void **state) {
+    uint64_t leader = world_leader(), stuck = other_than(leader);
+    const struct entries *entries = &world_node(stuck)->member->entries;
+
+    (void)state;
+    world_node(stuck)->member->entries.bytes_max = 1024;
+    world_node(stuck)->hold_applies = true;
+    for (int round = 0; round < 40; round++) {
+        for (int i = 0; i < 50; i++)
+            world_propose(leader, &proposals[i]);
+        world_pass(HEARTBEAT_MS);
+    }
+    assert_true(world_node(stuck)->last > 2000);
+    assert_true(world_node(stuck)->applied < 1000);
+    assert_in_range(entries->bytes, 1024, 16 * 1024);
+    world_node(stuck)->hold_applies = false;
+    world_pass(3000);
+    assert_int_equal(world_node(stuck)->applied, world_node(leader)->applied);
 }
 
 /* ---- order ---- */
@@ -752,6 +773,7 @@ int main(void) {
         THREE(proposals_above_the_limit_are_refused),
         THREE(all_survives_a_restart_of_all),
         THREE(a_follower_that_was_away_catches_up_from_the_disk),
+        THREE(a_member_that_applies_nothing_does_not_keep_all_in_memory),
         THREE(no_message_leaves_before_term_and_vote_are_durable),
         THREE(L1_a_configuration_is_alone_in_its_message),
         OWN(L2_a_sole_voter_starts_in_a_new_term_with_its_own_vote),
