@@ -183,7 +183,32 @@ static int unusable(struct state *state, int error, struct failure *failure) {
                        state->message[0] ? ": " : "", state->message);
 }
 
-/* Writes the first records of a new state, and then the name that makes it the current one. */
+static int sync_tree(const struct state *state, const char *name) {
+    _cleanup_free_ char *path = xasprintf("%s/%s", state->environment_directory, name);
+
+    return store_sync_file(path);
+}
+
+/*
+ * The name that makes a new state the current one comes last, when all of it is durable. Berkeley
+ * DB syncs a tree that it makes, but not one that its recovery makes again after a crash in the
+ * middle of that, and its checkpoint syncs only files that it has changed since.
+ */
+static int make_current(struct state *state) {
+    int r = sync_tree(state, STATE_KEYS);
+
+    if (r == 0)
+        r = sync_tree(state, STATE_META);
+    if (r == 0)
+        r = store_sync_directory(state->environment_directory);
+    if (r == 0)
+        r = store_sync_directory(state->directory);
+    if (r == 0)
+        r = state_write_current(state->directory, FIRST_DIRECTORY);
+    return r;
+}
+
+/* Writes the first records of a new state. */
 static int initialise(struct state *state, struct failure *failure) {
     uint64_t durable;
     int r;
@@ -196,11 +221,7 @@ static int initialise(struct state *state, struct failure *failure) {
     if (r == 0)
         r = state_checkpoint(state, &durable);
     if (r == 0)
-        r = store_sync_directory(state->environment_directory);
-    if (r == 0)
-        r = store_sync_directory(state->directory);
-    if (r == 0)
-        r = state_write_current(state->directory, FIRST_DIRECTORY);
+        r = make_current(state);
     if (r < 0)
         return failure_set(failure, ERROR_INTERNAL, "Can't create the state in %s: %s.",
                            state->environment_directory, strerror(-r));
@@ -230,7 +251,7 @@ static int adopt(struct state *state, uint64_t format, struct failure *failure) 
                            state->directory, state->environment_directory);
     if (format == 0)
         return initialise(state, failure);
-    r = state_write_current(state->directory, FIRST_DIRECTORY);
+    r = make_current(state);
     if (r < 0)
         return failure_set(failure, ERROR_INTERNAL, "Can't write %s/current: %s.", state->directory,
                            strerror(-r));

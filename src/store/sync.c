@@ -66,13 +66,21 @@ static void close_fd(int *fd) {
         close(*fd);
 }
 
-int store_sync_directory(const char *path) {
-    _cleanup_(close_fd) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+static int sync_path(const char *path, int flags) {
+    _cleanup_(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | flags);
 
     if (fd < 0)
         return -errno;
     store_sync(fd);
     return 0;
+}
+
+int store_sync_file(const char *path) {
+    return sync_path(path, 0);
+}
+
+int store_sync_directory(const char *path) {
+    return sync_path(path, O_DIRECTORY);
 }
 
 static int write_all(int fd, const char *data, size_t size) {

@@ -16,6 +16,8 @@ void store_sync_init(void);
 
 /* Makes the file's content durable. Does not return when the sync fails (store_set_sync_failed). */
 void store_sync(int fd);
+/* The same by its path. -errno when it can't be opened. */
+int store_sync_file(const char *path);
 /* The same for the entries of a directory. -errno when it can't be opened. */
 int store_sync_directory(const char *path);
 
