@@ -423,6 +423,34 @@ static void next_request(struct happening *happening) {
     machine_turn(machine);
 }
 
+struct waiting {
+    struct happening happening;
+    struct machine *machine;
+    uint64_t life;
+};
+
+static void reach(struct happening *happening) {
+    struct waiting *waiting = container_of(happening, struct waiting, happening);
+    struct machine *machine = waiting->machine;
+
+    if (machine->life == waiting->life && machine_up(machine) && !all.stopping) {
+        send_get(new_request(machine, NULL, KIND_GET, SECOND),
+                 (unsigned)chance_below(all.options.keys));
+        machine_turn(machine);
+    }
+    free(waiting);
+}
+
+void clients_wait_for(struct machine *machine) {
+    for (uint64_t i = chance_below(4); i > 0; i--) {
+        struct waiting *waiting = xcalloc(1, sizeof *waiting);
+
+        waiting->machine = machine;
+        waiting->life = machine->life;
+        world_at(machine->paused_until, &waiting->happening, reach);
+    }
+}
+
 /* ---- beginning and end ---- */
 
 void clients_start(const struct clients_options *options) {

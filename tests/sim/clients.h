@@ -16,6 +16,8 @@ void clients_start(const struct clients_options *options);
 void clients_stop(void);
 /* The machine has died, and with it the answers to what it was asked. */
 void clients_lose(struct machine *machine);
+/* The machine is paused: some requests wait for it, and are what it sees first when it goes on. */
+void clients_wait_for(struct machine *machine);
 /* No request is under way. */
 bool clients_idle(void);
 /* One write; true in *ret_done when it has been acknowledged. */

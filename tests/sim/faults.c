@@ -2,6 +2,7 @@
 
 #include "admin.h"
 #include "base/memory.h"
+#include "clients.h"
 #include "machine.h"
 #include "network.h"
 
@@ -181,6 +182,7 @@ static void carry_out(enum fault fault) {
             break;
         faults.figures.pauses++;
         machine_pause(machine, chance_latency(10 * MS, 15 * SECOND));
+        clients_wait_for(machine);
         break;
     case FAULT_JUMP:
         faults.figures.jumps++;

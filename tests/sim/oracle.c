@@ -300,6 +300,10 @@ static void look_at_configuration(struct machine *machine, const struct member *
     }
     if (!fact)
         return;
+    must(member->raft.configuration_uncommitted_index == 0 ||
+             member->raft.configuration_uncommitted_index == fact->index,
+         "%s's libraft takes entry %" PRIu64 " for a configuration, but that is entry %" PRIu64,
+         machine->name, (uint64_t)member->raft.configuration_uncommitted_index, fact->index);
     must(fact->configuration == hash,
          "%s's libraft does not go by the configuration in entry %" PRIu64 " of its log",
          machine->name, fact->index);
