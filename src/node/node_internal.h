@@ -84,7 +84,6 @@ struct staging {
     bool job_under_way, complete, abandoned;
     int result;
     struct failure failure;
-    uint64_t retry_at; /* host time; the disk was full */
     uint64_t bytes, total_bytes, begun, last_heard, last_said;
 };
 
@@ -126,6 +125,7 @@ struct node {
 
     struct compaction compaction;       /* compaction.c */
     struct stream streams[STREAMS_MAX]; /* streams.c */
+    uint64_t staging_not_before;        /* host time; the disk was full */
     struct staging staging;             /* staging.c */
     struct install install;             /* install.c */
     struct {
