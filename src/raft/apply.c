@@ -94,7 +94,6 @@ static void apply_configuration(struct member *member, uint64_t index,
     struct raft_event event = {
         .time = member_now(member),
         .type = RAFT_CONFIGURATION,
-        .capacity = UINT16_MAX,
     };
     struct configuration configuration, before = member->committed;
 

@@ -97,6 +97,13 @@ int member_start(struct member *member);
  * returns NULL. */
 struct member *member_free(struct member *member);
 
+/*
+ * How much room the disk here has for what grows, in MiB, at most UINT16_MAX (which it is until
+ * this is called); 0: none. Said to the leader with every answer. A leader without room hands over
+ * to a voter that has some.
+ */
+void member_set_capacity(struct member *member, uint16_t capacity);
+
 /* Completions of effects. `results` has one element of result_size bytes for each applied entry. */
 void member_persisted(struct member *member);
 void member_applied(struct member *member, const void *results, size_t result_size);

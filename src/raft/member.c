@@ -86,6 +86,7 @@ static void follow_state(struct member *member) {
         member->serving = DEFECT(SKIP_BARRIER);
         member->own_barrier_wanted = true;
         member->promotion_since = 0;
+        member->office_since = member_now(member);
     }
     say_state(member);
 }
@@ -115,6 +116,7 @@ bool member_step(struct member *member, struct raft_event *event) {
         return false;
     check(!member->stepping);
     member->stepping = true;
+    event->capacity = member->capacity;
     result = raft_step(&member->raft, event, &update);
     member->stepping = false;
     if (result != 0) {
@@ -137,7 +139,7 @@ static void note_sender(struct member *member, uint64_t from, const struct raft_
         message->append_entries.term >= member->raft.current_term)
         member->leader_heard = member_now(member);
     if (message->type == RAFT_APPEND_ENTRIES_RESULT && result->term == member->raft.current_term) {
-        send_heard_from(member, from);
+        send_heard_from(member, from, result->capacity);
         if (result->rejected > 0)
             send_rejected(member, from);
     }
@@ -149,7 +151,6 @@ static void step_message(struct member *member, struct raft_message *message) {
     struct raft_event event = {
         .time = member_now(member),
         .type = RAFT_RECEIVE,
-        .capacity = UINT16_MAX,
         .receive = {.message = message},
     };
 
@@ -193,7 +194,7 @@ static void step_vote_of_standby(struct member *member, struct raft_message *mes
 
 /* Hazard L25: a second CHANGE must not come before libraft knows that the first is committed. */
 static void settle_change(struct member *member, const struct raft_message *next) {
-    struct raft_event event = {.time = member_now(member), .capacity = UINT16_MAX};
+    struct raft_event event = {.time = member_now(member)};
 
     if (guard_settles_change(&member->raft, &event) ||
         (!DEFECT(LOST_SECOND_CHANGE) && guard_settles_change_before(&member->raft, next, &event)))
@@ -266,7 +267,6 @@ static void fire_timeout(struct member *member) {
     struct raft_event event = {
         .time = member_now(member),
         .type = RAFT_TIMEOUT,
-        .capacity = UINT16_MAX,
     };
 
     member->timeout_not_before = event.time + member->heartbeat / 2;
@@ -284,6 +284,7 @@ void member_tick(struct member *member) {
         return;
     if (raft_deadline(member) <= member_now(member))
         fire_timeout(member);
+    space_advance(member);
     membership_advance(member);
     member_flush(member);
 }

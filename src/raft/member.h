@@ -85,6 +85,7 @@ struct proposal {
     uint8_t *data; /* malloc'd; taken by member_propose() */
     size_t size;
     uint8_t type; /* ENTRY_COMMAND or ENTRY_BARRIER (numbers of raft_entry_type) */
+    bool grows;   /* the state grows by it: refused while the disks of a majority have no room */
     void (*done)(struct proposal *proposal, const struct failure *failure, const void *result);
 
     /* The member's. */

@@ -56,6 +56,7 @@ struct sender {
     uint64_t start;         /* where sending began without a gap up to next */
     uint64_t last_previous; /* of the last message of raft with entries */
     uint64_t last_contact;  /* host time of its last answer; 0: never */
+    uint16_t capacity;      /* MiB of room that it said its disk has; 0: none */
     bool loading;
     uint64_t cookie; /* of the load under way */
     bool known;      /* still in the configuration */
@@ -99,6 +100,7 @@ struct member {
     uint64_t timeout_not_before; /* hazard L18 */
     enum member_state state;
     uint64_t state_term;
+    uint64_t office_since; /* host time at which this leader was elected */
 
     /* RAFT_START's data until member_start(). */
     struct raft_entry *start_entries;
@@ -148,6 +150,12 @@ struct member {
     uint64_t awaited;        /* the standby's id */
     uint64_t identify_cookie;
     uint64_t poll_at; /* host time at which to look at a change again */
+
+    /* space.c */
+    uint16_t capacity;   /* MiB of room on the own disk; 0: none */
+    bool growth_refused; /* leader: what makes the state grow is refused */
+    struct change aside; /* leadership handed over for want of space ... */
+    uint64_t aside_at;   /* ... and not before this host time again */
 
     /* promotion.c */
     uint64_t promotion_since; /* host time since when this leader waits for a promoting standby; 0:
@@ -208,7 +216,7 @@ void send_loaded(struct member *member, uint64_t cookie, uint64_t first_index,
                  const struct log_entry *entries, size_t count);
 void send_lost_office(struct member *member);
 void send_deinit(struct member *member);
-void send_heard_from(struct member *member, uint64_t id);
+void send_heard_from(struct member *member, uint64_t id, uint16_t capacity);
 /* NULL: nothing was ever sent to it or heard from it. */
 struct sender *send_find(struct member *member, uint64_t id);
 void send_rejected(struct member *member, uint64_t id);
@@ -223,6 +231,22 @@ bool membership_holds_submissions(const struct member *member);
 uint64_t membership_deadline(const struct member *member);
 /* Whether a server answered within the last two election timeouts. Leader only; true for itself. */
 bool membership_is_live(const struct member *member, uint64_t id);
+
+/*
+ * Begins a transfer to a voter without anybody asking. Other than member_change() it does not need
+ * a leader that serves. False: not possible now.
+ */
+bool membership_hand_over(struct member *member, struct change *change, uint64_t target);
+/* The voter to hand over to: live, with room on its disk if any has, and as far as any. 0: none. */
+uint64_t membership_successor(const struct member *member);
+/* Whether so little is missing there that a transfer may hold submissions back for it. */
+bool membership_is_near(const struct member *member, uint64_t id);
+
+/* space.c */
+/* To be called now and then, and when the room on a disk has changed. */
+void space_advance(struct member *member);
+/* Leader: whether a server that answers said that its disk has room. */
+bool space_is_there(const struct member *member, uint64_t id);
 
 /* promotion.c */
 void promotion_advance(struct member *member);

@@ -288,21 +288,24 @@ void member_stop_awaiting(struct member *member) {
 
 /* ---- transferring ---- */
 
-/* The voter to hand over to: live, and as far as any. 0: there is none. */
-static uint64_t choose_successor(const struct member *member) {
+uint64_t membership_successor(const struct member *member) {
     uint64_t best = 0, best_match = 0;
+    bool best_room = false;
 
     for (size_t i = 0; i < member->committed.count; i++) {
         const struct server *server = &member->committed.servers[i];
         uint64_t match, last_contact;
+        bool room;
 
         if (server->id == member->id || server->role != MEMBER_VOTER ||
             !membership_is_live(member, server->id) ||
             !member_progress(member, server->id, &match, &last_contact))
             continue;
-        if (best == 0 || match > best_match) {
+        room = space_is_there(member, server->id);
+        if (best == 0 || (room && !best_room) || (room == best_room && match > best_match)) {
             best = server->id;
             best_match = match;
+            best_room = room;
         }
     }
     return best;
@@ -316,19 +319,23 @@ static uint64_t lag(const struct member *member, uint64_t id) {
     return member->entries.last_index - match;
 }
 
+bool membership_is_near(const struct member *member, uint64_t id) {
+    return lag(member, id) <= TRANSFER_LAG_MAX;
+}
+
 /* Hazard L19: new entries would keep the target from ever being up to date; so none are submitted
  * once it is near. */
 bool membership_holds_submissions(const struct member *member) {
     return member->change && member->phase == PHASE_TRANSFER && member_is_leader(member) &&
            membership_is_live(member, member->change_target) &&
-           lag(member, member->change_target) <= TRANSFER_LAG_MAX;
+           membership_is_near(member, member->change_target);
 }
 
 static void start_transfer(struct member *member, uint64_t target) {
     struct failure failure;
 
     if (target == 0)
-        target = choose_successor(member);
+        target = membership_successor(member);
     if (target == 0) {
         failure_set(&failure, ERROR_WOULD_LOSE_QUORUM,
                     "There is no other voter that answers, to hand leadership over to.");
@@ -354,7 +361,6 @@ static void advance_transfer_as_leader(struct member *member) {
     struct raft_event event = {
         .time = member_now(member),
         .type = RAFT_TRANSFER,
-        .capacity = UINT16_MAX,
         .transfer = {.server_id = member->change_target},
     };
 
@@ -489,6 +495,22 @@ static void start_named_transfer(struct member *member) {
     fail(member, &failure);
 }
 
+static void adopt(struct member *member, struct change *change) {
+    member->change = change;
+    member->change_started = member_now(member);
+    member->change_term = member->raft.current_term;
+    member->poll_at = member->change_started + POLL_MS;
+}
+
+bool membership_hand_over(struct member *member, struct change *change, uint64_t target) {
+    if (!member_is_leader(member) || member->door_closed || member->failed || member->change ||
+        member->raft.configuration_uncommitted_index != 0)
+        return false;
+    adopt(member, change);
+    start_transfer(member, target);
+    return true;
+}
+
 void member_change(struct member *member, struct change *change) {
     struct failure failure;
 
@@ -497,10 +519,7 @@ void member_change(struct member *member, struct change *change) {
         change->done(change, &failure, 0, NULL);
         return;
     }
-    member->change = change;
-    member->change_started = member_now(member);
-    member->change_term = member->raft.current_term;
-    member->poll_at = member->change_started + POLL_MS;
+    adopt(member, change);
     switch (change->kind) {
     case CHANGE_ADD_VOTER:
         start_adding(member);

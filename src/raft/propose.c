@@ -43,6 +43,10 @@ void member_propose(struct member *member, struct proposal *proposal) {
     else if (member->gathered.count + member->in_log.count + member->orphan_count >=
              PROPOSALS_IN_FLIGHT_MAX)
         refuse(proposal, ERROR_BUSY, "Too many writes are under way.");
+    else if (proposal->grows && member->growth_refused)
+        refuse(proposal, ERROR_NO_SPACE,
+               "Fewer than a majority of the voters have room on their disks; nothing happened. "
+               "Keys can be deleted.");
     else
         queue_push(&member->gathered, proposal);
 }
@@ -67,7 +71,6 @@ static void submit_gathered(struct member *member) {
     struct raft_event event = {
         .time = member_now(member),
         .type = RAFT_SUBMIT,
-        .capacity = UINT16_MAX,
     };
 
     for (size_t i = 0; i < count; i++) {
@@ -102,7 +105,6 @@ static void submit_own_barrier(struct member *member) {
     struct raft_event event = {
         .time = member_now(member),
         .type = RAFT_SUBMIT,
-        .capacity = UINT16_MAX,
         .submit = {.entries = &entry, .n = 1},
     };
 
@@ -142,7 +144,6 @@ bool propose_configuration(struct member *member, const struct configuration *co
     struct raft_event event = {
         .time = member_now(member),
         .type = RAFT_SUBMIT,
-        .capacity = UINT16_MAX,
         .submit = {.entries = &entry, .n = 1},
     };
     return member_step(member, &event);

@@ -43,9 +43,18 @@ static struct sender *sender_for(struct member *member, uint64_t id) {
     return sender;
 }
 
-void send_heard_from(struct member *member, uint64_t id) {
-    if (in_configuration(member, id))
-        sender_for(member, id)->last_contact = member_now(member);
+void send_heard_from(struct member *member, uint64_t id, uint16_t capacity) {
+    struct sender *sender;
+    bool changed;
+
+    if (!in_configuration(member, id))
+        return;
+    sender = sender_for(member, id);
+    changed = (sender->capacity > 0) != (capacity > 0);
+    sender->last_contact = member_now(member);
+    sender->capacity = capacity;
+    if (changed)
+        space_advance(member);
 }
 
 void send_rejected(struct member *member, uint64_t id) {
@@ -58,10 +67,13 @@ void send_rejected(struct member *member, uint64_t id) {
 
 void send_lost_office(struct member *member) {
     for (size_t i = 0; i < member->sender_count; i++) {
-        uint64_t last_contact = member->senders[i].last_contact;
+        const struct sender sender = member->senders[i];
 
-        member->senders[i] =
-            (struct sender){.id = member->senders[i].id, .last_contact = last_contact};
+        member->senders[i] = (struct sender){
+            .id = sender.id,
+            .last_contact = sender.last_contact,
+            .capacity = sender.capacity,
+        };
     }
 }
 
@@ -139,6 +151,7 @@ static void extend_range(struct member *member, struct sender *sender, uint64_t 
     *sender = (struct sender){
         .id = sender->id,
         .last_contact = sender->last_contact,
+        .capacity = sender->capacity,
         .start = first,
         .next = first,
         .end = end,

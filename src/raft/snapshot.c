@@ -65,7 +65,6 @@ uint64_t member_compacted(struct member *member, const struct member_mark *mark,
     struct raft_event event = {
         .time = member_now(member),
         .type = RAFT_SNAPSHOT,
-        .capacity = UINT16_MAX,
     };
     uint64_t keep_from;
 
@@ -167,7 +166,6 @@ int snapshot_receive(struct member *member, uint64_t from,
     struct raft_event event = {
         .time = member_now(member),
         .type = RAFT_RECEIVE,
-        .capacity = UINT16_MAX,
         .receive = {.message = &message},
     };
 
@@ -223,7 +221,6 @@ void member_installed(struct member *member) {
     struct raft_event event = {
         .time = member_now(member),
         .type = RAFT_PERSISTED_SNAPSHOT,
-        .capacity = UINT16_MAX,
     };
     struct member_mark mark = member->installing_mark;
     const char *reason = NULL;

@@ -120,6 +120,7 @@ int member_new(struct member **ret, const struct member_options *options, uint64
     member->identity = options->identity;
     member->id = options->identity->member_id;
     member->election_timeout = options->election_timeout;
+    member->capacity = UINT16_MAX;
     member->heartbeat = options->heartbeat;
     member->next_cookie = APPLY_COOKIE;
     copy_entries(member, options);
@@ -150,7 +151,6 @@ static void confirm_configuration(struct member *member) {
     struct raft_event event = {
         .time = member_now(member),
         .type = RAFT_CONFIGURATION,
-        .capacity = UINT16_MAX,
     };
 
     if (member->committed.index == 0 ||
@@ -165,7 +165,6 @@ int member_start(struct member *member) {
     struct raft_event event = {
         .time = member_now(member),
         .type = RAFT_START,
-        .capacity = UINT16_MAX,
     };
 
     event.start.term = member->start_term;

@@ -144,7 +144,6 @@ static void report_entries(struct member *member) {
     struct raft_event event = {
         .time = member_now(member),
         .type = RAFT_PERSISTED_ENTRIES,
-        .capacity = UINT16_MAX,
     };
 
     if (!writing->first_index || last < writing->first_index)

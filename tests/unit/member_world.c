@@ -502,14 +502,23 @@ static void proposal_done(struct proposal *proposal, const struct failure *failu
         self->failure = *failure;
 }
 
-void world_propose(uint64_t id, struct world_proposal *proposal) {
+static void propose(uint64_t id, struct world_proposal *proposal, bool grows) {
     *proposal = (struct world_proposal){
         .proposal = {.data = xmemdup("command!", 8),
                      .size = 8,
                      .type = ENTRY_COMMAND,
+                     .grows = grows,
                      .done = proposal_done},
     };
     member_propose(world_node(id)->member, &proposal->proposal);
+}
+
+void world_propose(uint64_t id, struct world_proposal *proposal) {
+    propose(id, proposal, false);
+}
+
+void world_propose_growth(uint64_t id, struct world_proposal *proposal) {
+    propose(id, proposal, true);
 }
 
 static void change_done(struct change *change, const struct failure *failure, uint64_t index,

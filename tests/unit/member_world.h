@@ -118,6 +118,8 @@ struct world_proposal {
     struct failure failure;
 };
 void world_propose(uint64_t id, struct world_proposal *proposal);
+/* The same for one by which the state grows. */
+void world_propose_growth(uint64_t id, struct world_proposal *proposal);
 struct world_change {
     struct change change;
     bool done, succeeded;
