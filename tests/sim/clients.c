@@ -7,6 +7,7 @@
 #include "admin.h"
 #include "base/check.h"
 #include "base/memory.h"
+#include "linearizability.h"
 #include "model.h"
 #include "node/node.h"
 #include "oracle.h"
@@ -39,7 +40,8 @@ struct request {
     uint64_t number;
     unsigned key;   /* LIST: the limit */
     uint64_t floor; /* an answer shows at least this revision */
-    uint64_t begun, deadline;
+    uint64_t begun; /* number of the event */
+    uint64_t deadline;
     uint64_t value_hash;
     bool lost; /* the machine died */
     bool *done;
@@ -56,6 +58,10 @@ static struct {
     uint64_t floor;   /* highest revision that anyone was shown by a write or a linearizable read */
     struct put *puts; /* by number */
     size_t put_capacity;
+    struct {
+        struct operation *operations;
+        size_t count, capacity;
+    } histories[MODEL_KEYS_MAX];
     struct clients_figures figures;
 } world_clients;
 
@@ -79,6 +85,25 @@ static struct put *put_of(uint64_t number) {
     return &all.puts[number];
 }
 
+/* Writes and linearizable reads of one key, for the search at the end. */
+static void remember(const struct request *request, bool write, uint64_t value, uint64_t ended) {
+    struct operation **operations = &all.histories[request->key].operations;
+    size_t *count = &all.histories[request->key].count;
+    size_t *capacity = &all.histories[request->key].capacity;
+
+    if (*count == *capacity) {
+        *capacity = *capacity ? *capacity * 2 : 64;
+        *operations = xrealloc(*operations, *capacity * sizeof **operations);
+    }
+    (*operations)[(*count)++] = (struct operation){write, value, request->begun, ended};
+}
+
+/* It may take effect later, or never. */
+static void remember_unknown(const struct request *request) {
+    if (request->kind == KIND_PUT || request->kind == KIND_DELETE)
+        remember(request, true, request->kind == KIND_PUT ? request->number : 0, NEVER);
+}
+
 static void judge_write(const struct request *request, uint64_t revision, bool existed) {
     unsigned key = 0;
     const struct version *version = model_write(revision, &key);
@@ -94,6 +119,7 @@ static void judge_write(const struct request *request, uint64_t revision, bool e
         must(!version->exists, "revision %" PRIu64 " is not the delete that got it", revision);
     must(version->existed == existed, "the answer to revision %" PRIu64 " says that the key %s",
          revision, existed ? "existed" : "did not exist");
+    remember(request, true, request->kind == KIND_PUT ? request->number : 0, world_event_count());
     must(revision > request->floor,
          "a write got revision %" PRIu64 ", but %" PRIu64 " had been answered before it began",
          revision, request->floor);
@@ -120,8 +146,10 @@ static void judge_get(const struct request *request, const Raftkv__V1__GetRespon
                  version->value_hash == model_hash(get->item->value.data, get->item->value.len),
              "k%02u at revision %" PRIu64 " is another one on %s", request->key, revision,
              request->machine->name);
-    if (!stale)
-        shown(revision);
+    if (stale)
+        return;
+    remember(request, false, version->exists ? version->operation : 0, world_event_count());
+    shown(revision);
 }
 
 static void judge_list(const struct request *request, const Raftkv__V1__ListResponse *list) {
@@ -173,10 +201,12 @@ static void judge_error(struct request *request, const Raftkv__V1__Error *error)
          "%s answers: %s", request->machine->name, error->message);
     if (!write)
         return;
-    if (error->outcome_unknown)
+    if (error->outcome_unknown) {
+        remember_unknown(request);
         all.figures.unknown++;
-    else
+    } else {
         all.figures.refused++;
+    }
     if (request->kind == KIND_PUT)
         put_of(request->number)->outcome =
             error->outcome_unknown ? OUTCOME_UNKNOWN : OUTCOME_REFUSED;
@@ -319,7 +349,7 @@ static struct request *new_request(struct machine *machine, struct client *clien
         .kind = kind,
         .number = ++all.operations,
         .floor = all.floor,
-        .begun = world_now(),
+        .begun = world_event_count(),
         .deadline = world_now() + timeout,
     };
     return request;
@@ -478,6 +508,7 @@ void clients_lose(struct machine *machine) {
         if (request->machine != machine)
             continue;
         record("#%" PRIu64 " is lost", request->number);
+        remember_unknown(request);
         if (request->kind == KIND_PUT || request->kind == KIND_DELETE)
             all.figures.unknown++;
         if (request->kind == KIND_PUT)
@@ -501,7 +532,17 @@ void clients_write(struct machine *machine, bool *ret_done) {
     machine_turn(machine);
 }
 
+static void check_histories(void) {
+    for (unsigned key = 0; key < all.options.keys; key++) {
+        size_t count = all.histories[key].count;
+
+        must(linearizable(all.histories[key].operations, count),
+             "the history of k%02u (%zu operations) is not linearizable", key, count);
+    }
+}
+
 void clients_check(void) {
+    check_histories();
     for (uint64_t i = 1; i < all.put_capacity; i++) {
         uint64_t revision = model_operation(i);
 

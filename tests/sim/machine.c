@@ -11,6 +11,7 @@
 #include "network.h"
 #include "node/node_internal.h"
 #include "oracle.h"
+#include "raft/member_internal.h"
 
 struct machine machines[MACHINES_MAX + 1];
 unsigned machine_count;
@@ -273,6 +274,15 @@ static void drain(struct machine *machine) {
     }
 }
 
+/* What has failed for good is never reported as done: a real process ends without closing. */
+static void forget_work(struct node *node) {
+    struct member *member = node->member;
+
+    member->write_under_way = member->applying = member->loading_for_apply = false;
+    for (size_t i = 0; i < member->sender_count; i++)
+        member->senders[i].loading = false;
+}
+
 static void bury(struct machine *machine) {
     struct disk_faults *faults = disk_faults(machine->disk);
     bool log_full = faults->log_full, state_full = faults->state_full;
@@ -289,6 +299,7 @@ static void bury(struct machine *machine) {
         node_tick(machine->node);
         drain(machine);
     }
+    forget_work(machine->node);
     machine->node = node_close(machine->node);
     network_fail_askings(machine);
     machine->ghost_time = machine->paused_until = 0;
