@@ -1,5 +1,7 @@
 #include "faults.h"
 
+#include <string.h>
+
 #include "admin.h"
 #include "base/memory.h"
 #include "clients.h"
@@ -21,7 +23,15 @@ enum fault {
     FAULT_COUNT
 };
 
+static const char *const names[FAULT_COUNT] = {
+    [FAULT_CRASH] = "crash", [FAULT_CRASH_ALL] = "crash-all", [FAULT_WIPE] = "wipe",
+    [FAULT_BLOCK] = "block", [FAULT_HEAL] = "heal",           [FAULT_BREAK] = "break",
+    [FAULT_SLOW] = "slow",   [FAULT_PAUSE] = "pause",         [FAULT_JUMP] = "jump",
+    [FAULT_FULL] = "full",   [FAULT_SYNC] = "sync",
+};
+
 static struct {
+    bool some, chosen[FAULT_COUNT]; /* not all kinds */
     bool stopped;
     uint64_t pause;             /* microseconds between two faults, on average half of it */
     unsigned odds[FAULT_COUNT]; /* of each kind, together below 100 or so */
@@ -217,6 +227,24 @@ static void next(struct happening *happening) {
     world_after(chance_between(1, faults.pause), happening, next);
 }
 
+static bool choose(const char *name) {
+    if (strcmp(name, "torn-pages") == 0)
+        return disk_tears_pages = true;
+    for (int i = 0; i < FAULT_COUNT; i++)
+        if (strcmp(name, names[i]) == 0)
+            return faults.some = faults.chosen[i] = true;
+    return false;
+}
+
+bool faults_choose(const char *list) {
+    _cleanup_free_ char *copy = xstrdup(list);
+    bool known = true;
+
+    for (char *name = strtok(copy, ","); name; name = strtok(NULL, ","))
+        known = choose(name) && known;
+    return known;
+}
+
 void faults_start(void) {
     static const unsigned most[FAULT_COUNT] = {
         [FAULT_CRASH] = 30, [FAULT_CRASH_ALL] = 3, [FAULT_WIPE] = 10, [FAULT_BLOCK] = 20,
@@ -228,6 +256,9 @@ void faults_start(void) {
     /* Not every kind in every seed, so that each also gets to meet calm ones. */
     for (int i = 0; i < FAULT_COUNT; i++)
         faults.odds[i] = chance_one_in(3) ? 0 : (unsigned)chance_below(most[i] + 1);
+    for (int i = 0; i < FAULT_COUNT && faults.some; i++)
+        if (!faults.chosen[i])
+            faults.odds[i] = 0;
     network_options.break_one_in = chance_one_in(3) ? chance_between(50, 5000) : 0;
     world_after(chance_between(1, faults.pause), &faults.happening, next);
 }

@@ -5,6 +5,8 @@
 
 #include <stdbool.h>
 
+/* Only these kinds, by their names with commas between. False: there is no such kind. */
+bool faults_choose(const char *names);
 /* Draws how bad it gets, and begins. */
 void faults_start(void);
 /* No more; what is broken is mended. */

@@ -36,6 +36,7 @@ static struct {
     unsigned jobs;
     unsigned seconds; /* of virtual time with faults */
     bool trace, quiet;
+    const char *faults;
     bool first_failure; /* ends there, and that is the success */
 
 } options = {.first = 1, .last = 1, .jobs = 1, .seconds = 60};
@@ -238,8 +239,10 @@ static int wait_for_one(pid_t *running, uint64_t *seeds, unsigned *count) {
             continue;
         failed = !WIFEXITED(status) || WEXITSTATUS(status) != 0;
         if (failed) {
-            printf("FAILED: seed %" PRIu64 "; replay: raftkv-sim --seed=%" PRIu64 " --seconds=%u\n",
-                   seeds[i], seeds[i], options.seconds);
+            printf("FAILED: seed %" PRIu64 "; replay: raftkv-sim --seed=%" PRIu64
+                   " --seconds=%u%s%s\n",
+                   seeds[i], seeds[i], options.seconds, options.faults ? " --faults=" : "",
+                   options.faults ? options.faults : "");
             fflush(stdout);
         }
         running[i] = running[--*count];
@@ -283,7 +286,7 @@ static int run_all(void) {
 
 static _Noreturn void usage(void) {
     fputs("raftkv-sim [--seed=N | --seeds=A..B] [--minutes=M] [--seconds=S] [--jobs=J] [--trace] "
-          "[--quiet] [--defect=NAME --until-found]\n",
+          "[--quiet] [--faults=KIND,...] [--defect=NAME --until-found]\n",
           stderr);
     exit(2);
 }
@@ -318,6 +321,11 @@ static void take_option(int option) {
         if (!choose_defect(optarg))
             exit(2);
         break;
+    case 'k':
+        if (!faults_choose(optarg))
+            usage();
+        options.faults = optarg;
+        break;
     case 'f':
         options.first_failure = true;
         break;
@@ -328,11 +336,17 @@ static void take_option(int option) {
 
 int main(int argc, char **argv) {
     static const struct option longs[] = {
-        {"seed", required_argument, NULL, 's'},    {"seeds", required_argument, NULL, 'r'},
-        {"minutes", required_argument, NULL, 'm'}, {"seconds", required_argument, NULL, 'd'},
-        {"jobs", required_argument, NULL, 'j'},    {"trace", no_argument, NULL, 't'},
-        {"quiet", no_argument, NULL, 'q'},         {"defect", required_argument, NULL, 'x'},
-        {"until-found", no_argument, NULL, 'f'},   {0},
+        {"seed", required_argument, NULL, 's'},
+        {"seeds", required_argument, NULL, 'r'},
+        {"minutes", required_argument, NULL, 'm'},
+        {"seconds", required_argument, NULL, 'd'},
+        {"jobs", required_argument, NULL, 'j'},
+        {"trace", no_argument, NULL, 't'},
+        {"quiet", no_argument, NULL, 'q'},
+        {"defect", required_argument, NULL, 'x'},
+        {"faults", required_argument, NULL, 'k'},
+        {"until-found", no_argument, NULL, 'f'},
+        {0},
     };
     int current = personality(0xffffffff), option;
 
