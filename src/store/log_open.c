@@ -24,7 +24,8 @@ struct opening {
     struct log_files files;
     struct log_floor floor;
     struct log_scan scan;
-    struct log_rest rest; /* behind the end */
+    struct log_rest rest; /* behind the end ... */
+    struct position cut;  /* ... from here on */
 };
 
 static void keep_message(const DB_ENV *environment, const char *prefix, const char *message) {
@@ -173,13 +174,20 @@ static int judge_rest(const struct log_store *log, struct position from,
 static int judge_end(const struct log_store *log, struct opening *opening,
                      struct failure *failure) {
     const struct log_files *files = &opening->files;
-    struct log_rest rest;
     int r = judge_rest(log, log->end, opening, &opening->rest, failure);
 
+    opening->cut = log->end;
+    /* A file without its header, but with records: the flush that began it is torn. Had it been
+     * durable, the floor would say so. */
     for (uint32_t file = files->begun + 1; r == 0 && file <= files->last; file++) {
-        r = judge_rest(log, (struct position){file, 0}, opening, &rest, failure);
-        if (r == 0 && rest.found)
-            r = log_damaged(failure, log->directory, file, "its beginning is damaged");
+        struct position beginning = {file, 0};
+        struct log_rest rest;
+
+        r = judge_rest(log, beginning, opening, &rest, failure);
+        if (r != 0 || !rest.nonzero || opening->rest.nonzero)
+            continue;
+        opening->rest = rest;
+        opening->cut = beginning;
     }
     if (r == 0 && opening->floor.sequence > opening->scan.sequence)
         r = log_damaged(failure, log->directory, log->end.file,
@@ -230,6 +238,8 @@ static int settle(struct log_store *log, const struct opening *opening, struct f
                 ? 0
                 : log_file_clean(log->directory, log->end.file, from, log->end.offset);
 
+    if (r == 0 && opening->cut.file > log->end.file)
+        r = log_file_clean(log->directory, opening->cut.file, 0, 0);
     if (r < 0)
         return refused(log, "the end of the log can't be cleaned", r, failure);
     log->sequence = log->put_sequence = log->durable_sequence = scan->sequence;
@@ -277,17 +287,17 @@ static int reset(struct log_store *log, struct opening *opening, struct failure 
     return r < 0 ? refused(log, "the log can't be reset", r, failure) : 0;
 }
 
-static void describe_cut(const struct log_store *log, const struct opening *opening,
-                         struct log_recovery *recovery) {
+static void describe_cut(const struct opening *opening, struct log_recovery *recovery) {
     if (!opening->rest.nonzero)
         return;
-    recovery->cut_file = log->end.file;
-    recovery->cut_offset = log->end.offset;
+    recovery->cut_file = opening->cut.file;
+    recovery->cut_offset = opening->cut.offset;
     snprintf(recovery->cut_message, sizeof recovery->cut_message,
              "The log was cut at %" PRIu32 "/%" PRIu32 " (%" PRIu32
              " bytes): its last flush is torn or damaged there. If this node is the only voter, "
              "the writes that it acknowledged last may be gone.",
-             log->end.file, log->end.offset, opening->rest.nonzero_end - log->end.offset);
+             opening->cut.file, opening->cut.offset,
+             opening->rest.nonzero_end - opening->cut.offset);
 }
 
 static int recover(struct log_store *log, struct opening *opening, struct failure *failure) {
@@ -330,7 +340,7 @@ static void fill_recovery(struct log_store *log, struct opening *opening,
                           struct log_recovery *recovery) {
     const struct log_content *content = &log->content;
 
-    describe_cut(log, opening, recovery);
+    describe_cut(opening, recovery);
     recovery->term = content->term;
     recovery->vote = content->vote;
     recovery->mark = content->mark;

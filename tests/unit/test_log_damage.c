@@ -601,6 +601,35 @@ static void a_torn_first_record_of_a_file_is_cut_and_reported(void **state) {
     expect_cut(test, 2, FIRST_OFFSET, index - 1);
 }
 
+/* The same, and of what the library wrote to the file its first sector is what is missing. */
+static void a_torn_beginning_of_a_file_is_cut_and_reported(void **state) {
+    enum { PER_FLUSH = 8 };
+    struct test_log *test = *state;
+    _cleanup_free_ char *floor = NULL;
+    _cleanup_free_ char *second = file_path(test, 2);
+    static const uint8_t zeros[512];
+    struct layout layout;
+    uint64_t index = 0;
+    int fd;
+
+    test_log_open(test);
+    assert_int_equal(store_read_file(test->directory, "floor", &floor), 0);
+    do {
+        for (int i = 0; i < PER_FLUSH; i++)
+            test_append(test, ++index, 1, 1, ENTRY_SIZE);
+        assert_int_equal(log_store_flush(test->log), 0);
+    } while (access(second, F_OK) != 0);
+    test_log_close(test);
+    assert_int_equal(store_replace_file(test->directory, "floor", floor), 0);
+    layout = layout_of(test, 2);
+    assert_in_range(layout.count, 2, PER_FLUSH);
+    fd = open(second, O_WRONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, zeros, sizeof zeros, 0), sizeof zeros);
+    close(fd);
+    expect_cut(test, 2, 0, index - layout.count);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, damage_setup, test_log_teardown)
@@ -635,6 +664,7 @@ int main(void) {
         TEST(a_missing_or_damaged_floor_is_refused),
         TEST(a_file_that_was_only_made_ready_is_no_damage),
         TEST(a_torn_first_record_of_a_file_is_cut_and_reported),
+        TEST(a_torn_beginning_of_a_file_is_cut_and_reported),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
