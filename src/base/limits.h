@@ -51,10 +51,11 @@ enum {
     APPEND_ENTRIES_MAX = 1024,
     CONFIGURATION_SIZE_MAX = 64 * 1024, /* of raft's encoding of one */
     LOG_RECORD_SIZE_MAX = 9 * 1024 * 1024,
-    SNAPSHOT_ENTRIES_DEFAULT = 100000,           /* of SnapshotEntries= */
-    SNAPSHOT_BYTES_DEFAULT = 64 * 1024 * 1024,   /* of SnapshotBytes= */
-    TRAILING_ENTRIES_DEFAULT = 10240,            /* of TrailingEntries= */
-    TRAILING_BYTES_DEFAULT = 64 * 1024 * 1024,   /* of TrailingBytes= */
+    SNAPSHOT_ENTRIES_DEFAULT = 100000,         /* of SnapshotEntries= */
+    SNAPSHOT_BYTES_DEFAULT = 64 * 1024 * 1024, /* of SnapshotBytes= */
+    TRAILING_ENTRIES_DEFAULT = 10240,          /* of TrailingEntries= */
+    TRAILING_BYTES_DEFAULT = 64 * 1024 * 1024, /* of TrailingBytes= */
+    RESERVE_BYTES_DEFAULT = 64 * 1024 * 1024,  /* of ReserveBytes= */
     PROTOCOL_MIN = 1,
     PROTOCOL_MAX = 1,
     FORMAT_VERSION = 1, /* of the data directory */

@@ -18,6 +18,7 @@ struct announced {
     uint64_t term;
     int role;
     int state;
+    char alarm[32];
     char leader[MEMBER_NAME_MAX + 1];
 };
 

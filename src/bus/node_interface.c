@@ -38,6 +38,7 @@ static const struct field fields[] = {
     {"PeerAddress", 's', offsetof(Raftkv__V1__MemberStatus, peer_address)},
     {"ClientAddress", 's', offsetof(Raftkv__V1__MemberStatus, client_address)},
     {"Version", 's', offsetof(Raftkv__V1__MemberStatus, version)},
+    {"Alarm", 's', offsetof(Raftkv__V1__MemberStatus, alarm)},
 };
 
 static const struct field *field_find(const char *property) {
@@ -79,6 +80,7 @@ static void announced_of(const struct bus *bus, struct announced *ret) {
                               .term = status->term,
                               .role = (int)status->role,
                               .state = (int)status->state};
+    snprintf(ret->alarm, sizeof ret->alarm, "%s", status->alarm);
     snprintf(ret->leader, sizeof ret->leader, "%s", status->leader);
 }
 
@@ -89,7 +91,7 @@ void node_properties_note(struct bus *bus) {
 void node_properties_announce(struct bus *bus) {
     const struct announced old = bus->announced;
     struct announced *new = &bus->announced;
-    const char *names[6];
+    const char *names[7];
     size_t count = 0;
 
     announced_of(bus, new);
@@ -103,6 +105,8 @@ void node_properties_announce(struct bus *bus) {
         names[count++] = "Term";
     if (strcmp(new->leader, old.leader) != 0)
         names[count++] = "Leader";
+    if (strcmp(new->alarm, old.alarm) != 0)
+        names[count++] = "Alarm";
     if (count == 0)
         return;
     names[count] = NULL;
@@ -132,18 +136,19 @@ static int append_status(sd_bus_message *reply, const Raftkv__V1__MemberStatus *
     _cleanup_free_ char *version = text_clean(status->version);
     _cleanup_free_ char *peer_address = text_clean(status->peer_address);
     _cleanup_free_ char *client_address = text_clean(status->client_address);
+    _cleanup_free_ char *alarm = text_clean(status->alarm);
 
-    return results_append(reply, "(stsststtttbsssstt)", name, status->id, role_word(status->role),
+    return results_append(reply, "(stsststtttbsssstts)", name, status->id, role_word(status->role),
                           state_word(status->state), status->term, leader, status->commit_index,
                           status->applied_index, status->last_index, status->lag,
                           (int)status->answers, error, version, peer_address, client_address,
-                          status->first_index, status->cluster_id);
+                          status->first_index, status->cluster_id, alarm);
 }
 
 static int write_status(sd_bus_message *reply, const Raftkv__V1__Response *response,
                         struct failure *failure) {
     const Raftkv__V1__StatusResponse *body = response->status;
-    int r = sd_bus_message_open_container(reply, SD_BUS_TYPE_ARRAY, "(stsststtttbsssstt)");
+    int r = sd_bus_message_open_container(reply, SD_BUS_TYPE_ARRAY, "(stsststtttbsssstts)");
 
     (void)failure;
     if (r < 0)
@@ -180,7 +185,7 @@ const sd_bus_vtable node_vtable[] = {
     SD_BUS_VTABLE_START(0),
     SD_BUS_METHOD_WITH_ARGS("GetStatus",
                             SD_BUS_NO_ARGS,
-                            SD_BUS_RESULT("a(stsststtttbsssstt)", members),
+                            SD_BUS_RESULT("a(stsststtttbsssstts)", members),
                             handle, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_PROPERTY("Name", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("MemberID", "t", get_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),
@@ -195,6 +200,7 @@ const sd_bus_vtable node_vtable[] = {
     SD_BUS_PROPERTY("PeerAddress", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("ClientAddress", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("Version", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+    SD_BUS_PROPERTY("Alarm", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_VTABLE_END,
 };
 /* clang-format on */

@@ -254,14 +254,15 @@ static Raftkv__V1__State state_of(const char *word) {
 
 /* Positive: one was read; 0: there are no more. */
 static int read_member_status(sd_bus_message *m, Raftkv__V1__MemberStatus *status) {
-    const char *name, *role, *state, *leader, *error, *version, *peer_address, *client_address;
+    const char *name, *role, *state, *leader, *error, *version, *peer_address, *client_address,
+        *alarm;
     int answers, r;
 
-    r = sd_bus_message_read(m, "(stsststtttbsssstt)", &name, &status->id, &role, &state,
+    r = sd_bus_message_read(m, "(stsststtttbsssstts)", &name, &status->id, &role, &state,
                             &status->term, &leader, &status->commit_index, &status->applied_index,
                             &status->last_index, &status->lag, &answers, &error, &version,
                             &peer_address, &client_address, &status->first_index,
-                            &status->cluster_id);
+                            &status->cluster_id, &alarm);
     if (r <= 0)
         return r;
     set_string(&status->name, name);
@@ -273,6 +274,7 @@ static int read_member_status(sd_bus_message *m, Raftkv__V1__MemberStatus *statu
     set_string(&status->version, version);
     set_string(&status->peer_address, peer_address);
     set_string(&status->client_address, client_address);
+    set_string(&status->alarm, alarm);
     return 1;
 }
 
@@ -286,7 +288,7 @@ static int read_status(sd_bus_message *m, Response *response, const char *node) 
     raftkv__v1__member_status__init(body->self);
     set_string(&body->self->name, node);
     body->members = xcalloc(MEMBERS_MAX + 1, sizeof(void *));
-    r = sd_bus_message_enter_container(m, 'a', "(stsststtttbsssstt)");
+    r = sd_bus_message_enter_container(m, 'a', "(stsststtttbsssstts)");
     while (r >= 0) {
         Raftkv__V1__MemberStatus *status;
 

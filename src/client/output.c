@@ -188,6 +188,7 @@ static struct json_object *json_member_status(const Raftkv__V1__MemberStatus *me
     add_string(object, "peer_address", member->peer_address);
     add_string(object, "client_address", member->client_address);
     add_id(object, "cluster_id", member->cluster_id);
+    add_string(object, "alarm", member->alarm);
     return object;
 }
 
@@ -201,7 +202,11 @@ static void add_status_row(struct table *table, const Raftkv__V1__MemberStatus *
     table_add(table, number_cell(answers, member->applied_index));
     table_add(table, number_cell(answers, member->lag));
     table_add(table, text_cell(member->client_address));
-    if (answers || !*member->error)
+    if (answers && *member->alarm) {
+        _cleanup_free_ char *alarm = text_cell(member->alarm);
+
+        table_add_format(table, "yes: %s", alarm);
+    } else if (answers || !*member->error)
         table_add_format(table, "%s", answers ? "yes" : "no");
     else
         table_add_format(table, "no: %s", member->error);

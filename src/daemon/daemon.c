@@ -182,6 +182,8 @@ static void describe(void *data, char *text, size_t size) {
                  status->role == RAFTKV__V1__ROLE__ROLE_NONVOTER ? "non-voter" : "follower",
                  leaderless ? "without a leader" : "of ", leaderless ? "" : status->leader,
                  status->term, status->applied_index);
+    if (status->alarm[0])
+        snprintf(text + strlen(text), size - strlen(text), "; no room on the disk");
     raftkv__v1__member_status__free_unpacked(status, NULL);
 }
 
@@ -283,6 +285,7 @@ static int open_node(struct daemon *daemon) {
         .snapshot_bytes = options->snapshot_bytes,
         .trailing_entries = options->trailing_entries,
         .trailing_bytes = options->trailing_bytes,
+        .reserve_bytes = options->reserve_bytes,
     };
     struct failure failure;
     int r = node_open(&daemon->node, &daemon->host.host, &node_options, &failure);

@@ -50,6 +50,9 @@ const struct option_key option_keys[KEY_COUNT] = {
                                "Memory for recent log entries, from which followers are served."},
     [KEY_STOP_TIMEOUT] = {"Node", "StopTimeoutSec", OPTION_SPAN, AT(stop_timeout), "10s", 0, 600000,
                           "How long a stop may wait for what is under way."},
+    [KEY_RESERVE_BYTES] = {"Node", "ReserveBytes", OPTION_SIZE, AT(reserve_bytes), "64M", 32 * MIB,
+                           65536 * MIB,
+                           "Free space on the disk below which writes that need more are refused."},
     [KEY_ELECTION_TIMEOUT] = {"Raft", "ElectionTimeoutSec", OPTION_SPAN, AT(election_timeout), "1s",
                               50, 60000,
                               "How long a follower waits for its leader before it calls an "

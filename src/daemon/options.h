@@ -27,6 +27,7 @@ struct options {
     uint64_t state_cache_size; /* bytes */
     uint64_t entry_cache_size; /* bytes */
     uint64_t stop_timeout;     /* ms */
+    uint64_t reserve_bytes;
     uint64_t election_timeout; /* ms */
     uint64_t heartbeat;        /* ms */
     uint64_t snapshot_entries;
@@ -59,6 +60,7 @@ enum {
     KEY_STATE_CACHE_BYTES,
     KEY_ENTRY_CACHE_BYTES,
     KEY_STOP_TIMEOUT,
+    KEY_RESERVE_BYTES,
     KEY_ELECTION_TIMEOUT,
     KEY_HEARTBEAT,
     KEY_SNAPSHOT_ENTRIES,

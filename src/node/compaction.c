@@ -9,6 +9,8 @@
 
 #include "node/node_internal.h"
 
+enum { RETRY_MS = 5 * 1000 };
+
 static void finish(struct node *node, int result) {
     struct compaction *compaction = &node->compaction;
 
@@ -20,6 +22,8 @@ static void finish(struct node *node, int result) {
     } else if (result != -EAGAIN) {
         journal(LOG_WARNING, "The log could not be cut: %s.", strerror(-result));
     }
+    compaction->retry_at = result == -ENOSPC ? node->host->now(node->host) + RETRY_MS : 0;
+    space_update(node);
     member_mark_deinit(&compaction->mark);
     service_compacted(node->service, result);
 }
@@ -37,6 +41,10 @@ static void drop_done(struct job *job) {
     struct node *node = container_of(job, struct node, compaction.job);
     struct compaction *compaction = &node->compaction;
 
+    if (compaction->result < 0 && compaction->result != -ENOSPC) {
+        storage_fatal(node, "The log can't be cut", compaction->result);
+        return;
+    }
     if (compaction->result == 0)
         member_log_cut(node->member, compaction->first_index);
     finish(node, compaction->result);
@@ -65,6 +73,10 @@ static void mark_done(struct job *job) {
     struct node *node = container_of(job, struct node, compaction.job);
     struct compaction *compaction = &node->compaction;
 
+    if (compaction->result < 0 && compaction->result != -ENOSPC) {
+        storage_fatal(node, "The log can't be marked", compaction->result);
+        return;
+    }
     compaction->keep_from = 0;
     if (compaction->result == 0)
         compaction->keep_from =
@@ -112,6 +124,7 @@ void compaction_start(struct node *node) {
         return;
     if (compaction->mark.index == compaction->stats.index) {
         member_mark_deinit(&compaction->mark); /* nothing was applied since the last one */
+        compaction->retry_at = 0;
         service_compacted(node->service, 0);
         return;
     }
@@ -120,6 +133,19 @@ void compaction_start(struct node *node) {
     compaction->entries = compaction->bytes = 0;
     compaction->job = (struct job){.run = run_checkpoint, .done = checkpoint_done};
     node->host->submit(node->host, LANE_BACKGROUND, &compaction->job);
+}
+
+void compaction_tick(struct node *node) {
+    struct compaction *compaction = &node->compaction;
+
+    if (compaction->retry_at == 0 || node->host->now(node->host) < compaction->retry_at)
+        return;
+    compaction->retry_at = node->host->now(node->host) + RETRY_MS;
+    compaction_start(node);
+}
+
+uint64_t compaction_deadline(const struct node *node) {
+    return node->compaction.retry_at != 0 ? node->compaction.retry_at : UINT64_MAX;
 }
 
 void compaction_count(struct node *node, const struct log_entry *entries, size_t count) {

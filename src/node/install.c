@@ -20,8 +20,12 @@ static void run_reset(struct job *job) {
         .configuration_size = node->install.mark->configuration_size,
     };
 
-    node->install.result = log_store_reset(node->log, &mark);
-    if (node->install.result == 0)
+    /* After a failure for want of space it is in the log's buffer and must not be put again. */
+    if (!node->install.reset_put) {
+        node->install.result = log_store_reset(node->log, &mark);
+        node->install.reset_put = node->install.result == 0 || node->install.result == -ENOSPC;
+    }
+    if (node->install.reset_put)
         node->install.result = log_store_flush(node->log);
 }
 
@@ -29,6 +33,7 @@ static void retry_later(struct node *node) {
     if (node->install.retry_at == 0)
         journal(LOG_ERR, "The disk is full; installing the state waits until there is space.");
     node->install.retry_at = node->host->now(node->host) + RETRY_MS;
+    space_update(node);
     node_tick(node);
 }
 
@@ -49,6 +54,10 @@ static void reset_done(struct job *job) {
     struct node *node = container_of(job, struct node, install.job);
     struct install *install = &node->install;
 
+    if (install->result == -ENOSPC) {
+        retry_later(node);
+        return;
+    }
     if (install->result < 0) {
         storage_fatal(node, "The log can't be emptied behind the installed state", install->result);
         return;
@@ -56,6 +65,8 @@ static void reset_done(struct job *job) {
     journal(LOG_NOTICE, "The state at index %llu is installed.",
             (unsigned long long)install->mark->index);
     install->mark = NULL;
+    install->retry_at = 0;
+    space_update(node);
     member_installed(node->member);
     install->job = (struct job){.run = run_discard, .done = discard_done};
     node->host->submit(node->host, LANE_BACKGROUND, &install->job);
@@ -85,6 +96,8 @@ static void switch_done(struct job *job) {
         return;
     }
     node->install.retry_at = 0;
+    node->install.switched = true;
+    space_update(node);
     submit_reset(node);
 }
 
@@ -106,8 +119,11 @@ void install_start(struct node *node, const struct member_mark *mark) {
 void install_advance(struct node *node) {
     if (node->install.retry_at == 0 || node->host->now(node->host) < node->install.retry_at)
         return;
-    node->install.retry_at = node->host->now(node->host) + 3600 * 1000; /* until switch_done() */
-    submit_switch(node);
+    node->install.retry_at = UINT64_MAX; /* until it is done */
+    if (node->install.switched)
+        submit_reset(node);
+    else
+        submit_switch(node);
 }
 
 uint64_t install_deadline(const struct node *node) {

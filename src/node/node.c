@@ -198,6 +198,14 @@ static int open_all(struct node *node, const struct node_options *options,
     return name_failure(result, node, failure);
 }
 
+/* There must be room to begin a file of the log beside one that goes. */
+static uint64_t reserve_of(const struct node_options *options) {
+    uint64_t files = 2 * (uint64_t)options->log_file_size;
+    uint64_t reserve = options->reserve_bytes ? options->reserve_bytes : RESERVE_BYTES_DEFAULT;
+
+    return reserve > files ? reserve : files;
+}
+
 int node_open(struct node **ret, struct host *host, const struct node_options *options,
               struct failure *failure) {
     struct node *node = xcalloc(1, sizeof *node);
@@ -206,6 +214,7 @@ int node_open(struct node **ret, struct host *host, const struct node_options *o
     node->host = host;
     node->directory = DIRECTORY_NULL;
     storage_init(node);
+    space_init(node, reserve_of(options));
     node->limits.snapshot_entries =
         options->snapshot_entries ? options->snapshot_entries : SNAPSHOT_ENTRIES_DEFAULT;
     node->limits.snapshot_bytes =
@@ -262,6 +271,8 @@ static void ask_to_wake(struct node *node) {
         streams_deadline(node),
         staging_deadline(node),
         install_deadline(node),
+        compaction_deadline(node),
+        space_deadline(node),
         stop_deadline(node),
     };
 
@@ -293,6 +304,8 @@ void node_tick(struct node *node) {
     streams_advance(node);
     staging_advance(node);
     install_advance(node);
+    compaction_tick(node);
+    space_tick(node);
     node_flush(node);
 }
 
@@ -300,7 +313,7 @@ struct node *node_close(struct node *node) {
     if (!node)
         return NULL;
     if (node->member)
-        check(!storage_busy(node));
+        check(!storage_busy(node) || storage_waits(node));
     /* The service answers what it can; what the member still holds ends after it, unheard. */
     node->service = service_free(node->service);
     node->member = member_free(node->member);

@@ -31,6 +31,7 @@ struct node_options {
     uint64_t trailing_bytes;    /* ... within so many bytes */
     size_t entry_cache_size;    /* bytes of recent log entries in memory; 0: the default */
     uint32_t log_file_size;     /* bytes of one file of the log; 0: the default */
+    uint64_t reserve_bytes;     /* of the disk, which writes that grow leave free; 0: the default */
 };
 
 /*

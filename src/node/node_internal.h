@@ -30,7 +30,8 @@ struct compaction {
     struct job job;
     struct member_mark mark;
     uint64_t durable_index, keep_from, first_index;
-    uint64_t begun; /* host time */
+    uint64_t begun;    /* host time */
+    uint64_t retry_at; /* host time; the disk was full */
     int result;
     uint64_t entries, bytes; /* applied since the last one began */
     struct {
@@ -90,12 +91,24 @@ struct staging {
 /* The switch to a staged state (install.c). */
 struct install {
     bool under_way;
+    bool switched;  /* only the log is left to be emptied ... */
+    bool reset_put; /* ... and that is in its buffer */
     struct job job;
     struct stage *stage;
     const struct member_mark *mark;
     int result;
     struct failure failure;
-    uint64_t retry_at;
+    uint64_t retry_at; /* host time; the disk was full */
+};
+
+/* The room on the disk (space.c). */
+struct space {
+    bool under_way, failed;
+    struct job job;
+    uint64_t look_at;              /* host time */
+    uint64_t reserve, free, found; /* bytes */
+    int result;
+    bool alarm;
 };
 
 struct node {
@@ -120,6 +133,8 @@ struct node {
     const struct log_entry *apply_entries;
     size_t apply_count;
     int apply_result;
+    uint64_t apply_retry_at;
+    bool apply_has_space;
     struct kv_result *apply_results;
     size_t apply_capacity;
 
@@ -128,6 +143,7 @@ struct node {
     uint64_t staging_not_before;        /* host time; the disk was full */
     struct staging staging;             /* staging.c */
     struct install install;             /* install.c */
+    struct space space;                 /* space.c */
     struct {
         uint64_t snapshot_entries, snapshot_bytes, trailing_entries, trailing_bytes;
     } limits;
@@ -151,12 +167,25 @@ void storage_init(struct node *node);
 void storage_tick(struct node *node);
 uint64_t storage_deadline(const struct node *node);
 bool storage_busy(const struct node *node);
+/* Whether something waits for space, and is on no lane now. */
+bool storage_waits(const struct node *node);
 void storage_deinit(struct node *node);
 
 void storage_fatal(struct node *node, const char *what, int error);
 
+/* space.c */
+/* `reserve`: bytes below which there is no room for what grows. */
+void space_init(struct node *node, uint64_t reserve);
+/* Something waits for space, or no longer. */
+void space_update(struct node *node);
+void space_tick(struct node *node);
+uint64_t space_deadline(const struct node *node);
+bool space_busy(const struct node *node);
+
 /* compaction.c */
 void compaction_start(struct node *node);
+void compaction_tick(struct node *node);
+uint64_t compaction_deadline(const struct node *node);
 /* Counts entries that were applied, and starts a compaction when there are enough. */
 void compaction_count(struct node *node, const struct log_entry *entries, size_t count);
 

@@ -26,6 +26,9 @@ void status_fill(void *data, Raftkv__V1__MemberStatus *status) {
     struct node *node = data;
     const struct staging *staging = &node->staging;
 
+    if (node->space.alarm)
+        status->alarm = xstrdup("no-space");
+    status->free_bytes = node->space.found;
     status->snapshot_count = node->compaction.stats.count;
     status->snapshot_index = node->compaction.stats.index;
     status->snapshot_milliseconds = node->compaction.stats.duration_ms;

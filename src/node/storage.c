@@ -7,7 +7,14 @@
 #include "base/defect.h"
 #include "node/node_internal.h"
 
-enum { WRITE_RETRY_MS = 500 };
+/* What found no space is tried again so often. */
+enum { RETRY_MS = 500 };
+
+/*
+ * With less free space nothing is applied: the state undoes what finds no space, but Berkeley DB
+ * gives up when it can't even make a file, or has no page left to undo it with.
+ */
+enum { APPLY_SPACE_MIN = 4 * 1024 * 1024 };
 
 void storage_fatal(struct node *node, const char *what, int error) {
     char reason[256];
@@ -45,7 +52,8 @@ static void write_done(struct job *job) {
     if (node->write_result == -ENOSPC) {
         if (node->write_retry_at == 0)
             journal(LOG_ERR, "The disk of the log is full; writing waits until there is space.");
-        node->write_retry_at = node->host->now(node->host) + WRITE_RETRY_MS;
+        node->write_retry_at = node->host->now(node->host) + RETRY_MS;
+        space_update(node);
         node_tick(node);
         return;
     }
@@ -53,9 +61,11 @@ static void write_done(struct job *job) {
         storage_fatal(node, "The log can't be written", node->write_result);
         return;
     }
-    if (node->write_retry_at != 0)
+    if (node->write_retry_at != 0) {
         journal(LOG_NOTICE, "The disk of the log has space again.");
-    node->write_retry_at = 0;
+        node->write_retry_at = 0;
+        space_update(node);
+    }
     member_persisted(node->member);
     node_flush(node);
 }
@@ -73,6 +83,10 @@ static void persist(void *data, const struct member_write *write) {
 static void run_apply(struct job *job) {
     struct node *node = container_of(job, struct node, apply_job);
 
+    if (!node->apply_has_space) {
+        node->apply_result = -ENOSPC;
+        return;
+    }
     node->apply_result = kv_apply(node->state, node->apply_first, node->apply_entries,
                                   node->apply_count, node->apply_results);
 }
@@ -80,14 +94,32 @@ static void run_apply(struct job *job) {
 static void apply_done(struct job *job) {
     struct node *node = container_of(job, struct node, apply_job);
 
+    if (node->apply_result == -ENOSPC) {
+        if (node->apply_retry_at == 0)
+            journal(LOG_ERR, "The disk of the state is full; applying waits until there is space.");
+        node->apply_retry_at = node->host->now(node->host) + RETRY_MS;
+        space_update(node);
+        node_tick(node);
+        return;
+    }
     if (node->apply_result != 0) {
         storage_fatal(node, "The state can't be written",
                       node->apply_result < 0 ? node->apply_result : -EIO);
         return;
     }
+    if (node->apply_retry_at != 0) {
+        journal(LOG_NOTICE, "The disk of the state has space again.");
+        node->apply_retry_at = 0;
+        space_update(node);
+    }
     compaction_count(node, node->apply_entries, node->apply_count);
     member_applied(node->member, node->apply_results, sizeof *node->apply_results);
     node_flush(node);
+}
+
+static void submit_apply(struct node *node) {
+    node->apply_has_space = node->space.free >= APPLY_SPACE_MIN;
+    node->host->submit(node->host, LANE_STATE, &node->apply_job);
 }
 
 static void apply(void *data, uint64_t first_index, const struct log_entry *entries, size_t count) {
@@ -100,7 +132,7 @@ static void apply(void *data, uint64_t first_index, const struct log_entry *entr
     node->apply_first = first_index;
     node->apply_entries = entries;
     node->apply_count = count;
-    node->host->submit(node->host, LANE_STATE, &node->apply_job);
+    submit_apply(node);
 }
 
 /* ---- loads ---- */
@@ -183,19 +215,40 @@ void storage_init(struct node *node) {
 }
 
 void storage_tick(struct node *node) {
-    if (node->write_retry_at == 0 || node->host->now(node->host) < node->write_retry_at)
-        return;
-    node->write_retry_at = node->host->now(node->host) + 3600 * 1000; /* until write_done() */
-    node->host->submit(node->host, LANE_LOG, &node->persist_job);
+    uint64_t now = node->host->now(node->host);
+
+    if (node->write_retry_at != 0 && now >= node->write_retry_at) {
+        node->write_retry_at = UINT64_MAX; /* until it is done */
+        node->host->submit(node->host, LANE_LOG, &node->persist_job);
+    }
+    if (node->apply_retry_at != 0 && now >= node->apply_retry_at) {
+        node->apply_retry_at = UINT64_MAX; /* until it is done */
+        submit_apply(node);
+    }
 }
 
 uint64_t storage_deadline(const struct node *node) {
-    return node->write_retry_at != 0 ? node->write_retry_at : UINT64_MAX;
+    uint64_t deadline = UINT64_MAX;
+
+    if (node->write_retry_at != 0)
+        deadline = node->write_retry_at;
+    if (node->apply_retry_at != 0 && node->apply_retry_at < deadline)
+        deadline = node->apply_retry_at;
+    return deadline;
 }
 
 bool storage_busy(const struct node *node) {
     return member_busy(node->member) || node->compaction.under_way || streams_busy(node) ||
-           staging_busy(node) || node->install.under_way;
+           staging_busy(node) || node->install.under_way || space_busy(node);
+}
+
+static bool waits(uint64_t retry_at) {
+    return retry_at != 0 && retry_at != UINT64_MAX;
+}
+
+bool storage_waits(const struct node *node) {
+    return waits(node->write_retry_at) || waits(node->apply_retry_at) ||
+           waits(node->install.retry_at);
 }
 
 void storage_deinit(struct node *node) {

@@ -119,8 +119,7 @@ static int put(struct stage *stage, const struct snapshot_record *record) {
     state_encode_record(&record->record, &stage->record);
     value = (DBT){.data = stage->record.data, .size = (uint32_t)stage->record.size};
     r = stage->keys->put(stage->keys, NULL, &key, &value, 0);
-    /* A cache that nothing can be written out of says that it has no memory. */
-    return r == ENOMEM ? -ENOSPC : state_error(r);
+    return state_page_error(r);
 }
 
 int stage_put_chunk(struct stage *stage, const void *data, size_t size, struct failure *failure) {

@@ -35,6 +35,10 @@ int state_error(int result) {
     return result > 0 ? -result : -EIO;
 }
 
+int state_page_error(int result) {
+    return result == ENOMEM ? -ENOSPC : state_error(result);
+}
+
 /*
  * Must not call Berkeley DB: it may hold any of its mutexes here. What is said from a panic on only
  * says that there was one: the message before it is the reason.

@@ -73,6 +73,9 @@ struct state {
 
 /* The negative errno for what Berkeley DB returned; DB_NOTFOUND becomes ERROR_NOT_FOUND. */
 int state_error(int result);
+/* The same for what needs pages in the cache: one that nothing can be written out of, because the
+ * disk is full, says that it has no memory. */
+int state_page_error(int result);
 
 /* Berkeley DB's own handle, with its messages kept in *state. */
 int state_create_environment(struct state *state, DB_ENV **ret);

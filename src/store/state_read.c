@@ -49,7 +49,7 @@ int state_read(struct state *state, DB *tree, const void *key, size_t key_size, 
         }
         if (r == 0)
             ret->size = thing.size;
-        return state_error(r);
+        return state_page_error(r);
     }
 }
 
@@ -106,7 +106,7 @@ int state_move(DBC *cursor, uint32_t how, const void *from, size_t from_size, ui
             ret_key->size = key.size;
             ret_value->size = value.size;
         }
-        return state_error(r);
+        return state_page_error(r);
     }
 }
 
@@ -137,11 +137,11 @@ static int walk(struct state *state, const void *from, size_t from_size, uint32_
 
     state_shrink(&state->key);
     buffer_reserve(&state->key, from_size);
-    r = state_error(state->keys->cursor(state->keys, state->transaction, &cursor, 0));
+    r = state_page_error(state->keys->cursor(state->keys, state->transaction, &cursor, 0));
     if (r != 0)
         return r;
     r = visit_all(state, cursor, from, from_size, size, visit, data);
-    close_result = state_error(cursor->close(cursor));
+    close_result = state_page_error(cursor->close(cursor));
     state_shrink(&state->value);
     return r != 0 ? r : close_result;
 }

@@ -21,7 +21,7 @@ static int put(struct state *state, DB *tree, const void *key, size_t key_size, 
 
     check(state->transaction);
     check(key_size <= UINT32_MAX && size <= UINT32_MAX);
-    return state_error(tree->put(tree, state->transaction, &key_thing, &thing, 0));
+    return state_page_error(tree->put(tree, state->transaction, &key_thing, &thing, 0));
 }
 
 void state_encode_record(const struct state_record *record, struct buffer *ret) {
@@ -55,7 +55,7 @@ int state_delete(struct state *state, const void *key, size_t key_size) {
     r = state_keep_aside(state, key, key_size);
     if (r < 0)
         return r;
-    return state_error(state->keys->del(state->keys, state->transaction, &key_thing, 0));
+    return state_page_error(state->keys->del(state->keys, state->transaction, &key_thing, 0));
 }
 
 int state_write_meta(struct state *state, const char *name, const uint64_t *numbers, size_t count,
@@ -99,7 +99,7 @@ int state_commit(struct state *state, uint64_t applied_index, uint64_t applied_t
     }
     /* The handle is gone in either case: a commit that fails has undone the transaction. */
     transaction = TAKE(state->transaction);
-    r = state_error(transaction->commit(transaction, 0));
+    r = state_page_error(transaction->commit(transaction, 0));
     state_shrink(&state->record);
     if (r != 0)
         return r;
@@ -133,7 +133,7 @@ static int checkpoint(struct state *state, uint64_t *ret_durable_index) {
     log_file = statistics->st_cur_file;
     log_offset = statistics->st_cur_offset;
     free(statistics);
-    r = state_error(environment->txn_checkpoint(environment, 0, 0, 0));
+    r = state_page_error(environment->txn_checkpoint(environment, 0, 0, 0));
     if (r != 0)
         return r;
     /* A checkpoint does nothing when nothing was put since the last one, also when that one failed

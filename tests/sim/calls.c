@@ -15,7 +15,9 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -218,6 +220,27 @@ int fstatat64(int fd, const char *restrict name, struct stat64 *restrict ret, in
     strcat(path, "/");
     strcat(path, name);
     return stat_any(path, (struct stat *)ret);
+}
+
+int statvfs(const char *restrict path, struct statvfs *restrict ret) {
+    struct disk *disk;
+    struct statfs status;
+    bool full;
+
+    if (!disk_path(path, &disk)) {
+        if (syscall(SYS_statfs, path, &status) < 0)
+            return -1;
+        *ret = (struct statvfs){.f_frsize = (unsigned long)status.f_bsize,
+                                .f_bavail = status.f_bavail};
+        return 0;
+    }
+    full = disk_faults(disk)->log_full || disk_faults(disk)->state_full;
+    *ret = (struct statvfs){.f_frsize = 4096, .f_bavail = full ? 0 : 1 << 24};
+    return 0;
+}
+
+int statvfs64(const char *restrict path, struct statvfs64 *restrict ret) {
+    return statvfs(path, (struct statvfs *)ret);
 }
 
 /* ---- directories ---- */

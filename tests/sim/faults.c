@@ -150,7 +150,7 @@ static void fill(struct machine *machine) {
     faults.figures.full++;
     disk->log_full = !chance_one_in(4);
     disk->state_full = !disk->log_full;
-    /* A full disk of the log is waited for; one of the state ends the node. */
+    /* It is waited for; but Berkeley DB may give up when it can't make a file of the state. */
     machine->disk_trouble = true;
     record("%s's disk is full%s", machine->name, disk->state_full ? " for the state" : "");
     filling->machine = machine;

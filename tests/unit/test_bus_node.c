@@ -133,6 +133,7 @@ static void properties_are_the_local_status(void **state) {
         {"PeerAddress", "s", "10.0.0.1:4712", 0},
         {"ClientAddress", "s", "10.0.0.1:4711", 0},
         {"Version", "s", "1.2.3", 0},
+        {"Alarm", "s", "", 0},
     };
 
     for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
@@ -255,7 +256,7 @@ static void moving_indexes_are_not_signalled(void **state) {
 }
 
 static void become_leader(struct bus *bus) {
-    static char name[] = "nodeA", none[] = "";
+    static char name[] = "nodeA", none[] = "", alarm[] = "no-space";
 
     fake.status.term = 6;
     fake.status.state = RAFTKV__V1__STATE__STATE_CANDIDATE;
@@ -267,6 +268,8 @@ static void become_leader(struct bus *bus) {
     fake.status.role = RAFTKV__V1__ROLE__ROLE_NONVOTER;
     fake.status.cluster_id = 78;
     bus_status_changed(bus);
+    fake.status.alarm = alarm;
+    bus_status_changed(bus);
 }
 
 static void changes_are_signalled_together_with_their_values(void **state) {
@@ -276,13 +279,14 @@ static void changes_are_signalled_together_with_their_values(void **state) {
     assert_string_equal(signals.text, "State=candidate Term=6 Leader= ;"
                                       "State=leader Leader=nodeA ;"
                                       "ClusterID=78 Role=non-voter ;"
+                                      "Alarm=no-space ;"
                                       "Term=999 ;");
 }
 
 /* ---- GetStatus ---- */
 
 static void get_status_answers_a_row_for_each_member(void **state) {
-    char error[] = "It did not answer within 2 s.", name[] = "nodeC";
+    char error[] = "It did not answer within 2 s.", name[] = "nodeC", alarm[] = "no-space";
     Raftkv__V1__MemberStatus silent = RAFTKV__V1__MEMBER_STATUS__INIT;
     Raftkv__V1__MemberStatus *members[] = {&fake.status, &silent};
     Raftkv__V1__StatusResponse body = RAFTKV__V1__STATUS_RESPONSE__INIT;
@@ -295,6 +299,7 @@ static void get_status_answers_a_row_for_each_member(void **state) {
     silent.name = name;
     silent.error = error;
     fake.status.lag = 1;
+    fake.status.alarm = alarm;
     body.self = &fake.status;
     body.n_members = 2;
     body.members = members;
@@ -305,11 +310,11 @@ static void get_status_answers_a_row_for_each_member(void **state) {
     assert_success(reply);
     assert_int_equal(fake.last->body_case, RAFTKV__V1__REQUEST__BODY_STATUS);
     assert_true(fake.last->status->cluster);
-    assert_true(sd_bus_message_enter_container(reply, 'a', "(stsststtttbsssstt)") > 0);
-    assert_true(sd_bus_message_read(reply, "(stsststtttbsssstt)", &text[0], &number[0], &text[1],
+    assert_true(sd_bus_message_enter_container(reply, 'a', "(stsststtttbsssstts)") > 0);
+    assert_true(sd_bus_message_read(reply, "(stsststtttbsssstts)", &text[0], &number[0], &text[1],
                                     &text[2], &number[1], &text[3], &number[2], &number[3],
                                     &number[4], &number[5], &answers, &text[4], &text[5], &text[6],
-                                    &text[7], &number[6], &number[7]) > 0);
+                                    &text[7], &number[6], &number[7], &text[8]) > 0);
     assert_string_equal(text[0], "nodeA");
     assert_int_equal(number[0], 0xfedcba9876543210);
     assert_string_equal(text[1], "voter");
@@ -327,7 +332,8 @@ static void get_status_answers_a_row_for_each_member(void **state) {
     assert_string_equal(text[7], "10.0.0.1:4711");
     assert_int_equal(number[6], 1);
     assert_int_equal(number[7], 77);
-    assert_true(sd_bus_message_enter_container(reply, 'r', "stsststtttbsssstt") > 0);
+    assert_string_equal(text[8], "no-space");
+    assert_true(sd_bus_message_enter_container(reply, 'r', "stsststtttbsssstts") > 0);
     assert_true(sd_bus_message_read(reply, "s", &text[0]) > 0);
     assert_string_equal(text[0], "nodeC");
     assert_true(sd_bus_message_skip(reply, "tsststttt") >= 0);
@@ -348,11 +354,11 @@ static void a_node_without_cluster_gives_itself_only(void **state) {
     fake.response = &response;
     reply = call(*state, NODE, "GetStatus", "");
     assert_success(reply);
-    assert_true(sd_bus_message_enter_container(reply, 'a', "(stsststtttbsssstt)") > 0);
-    assert_true(sd_bus_message_enter_container(reply, 'r', "stsststtttbsssstt") > 0);
+    assert_true(sd_bus_message_enter_container(reply, 'a', "(stsststtttbsssstts)") > 0);
+    assert_true(sd_bus_message_enter_container(reply, 'r', "stsststtttbsssstts") > 0);
     assert_true(sd_bus_message_read(reply, "s", &name) > 0);
     assert_string_equal(name, "nodeA");
-    assert_true(sd_bus_message_skip(reply, "tsststtttbsssstt") >= 0);
+    assert_true(sd_bus_message_skip(reply, "tsststtttbsssstts") >= 0);
     assert_true(sd_bus_message_exit_container(reply) >= 0);
     assert_true(sd_bus_message_at_end(reply, false) > 0);
 }

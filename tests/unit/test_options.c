@@ -122,6 +122,7 @@ static void an_empty_file_gives_every_default(void **state) {
     assert_int_equal(o.state_cache_size, 16 << 20);
     assert_int_equal(o.entry_cache_size, 8 << 20);
     assert_int_equal(o.stop_timeout, 10000);
+    assert_int_equal(o.reserve_bytes, 64 << 20);
     assert_int_equal(o.election_timeout, 1000);
     assert_int_equal(o.heartbeat, 100);
 }
@@ -140,6 +141,7 @@ static void every_key_can_be_set(void **state) {
                                     "StateCacheBytes=2G\n"
                                     "EntryCacheBytes=1048576\n"
                                     "StopTimeoutSec=1min 30s\n"
+                                    "ReserveBytes=1G\n"
                                     "[Raft]\n"
                                     "ElectionTimeoutSec=1.5s\n"
                                     "HeartbeatSec=500ms\n");
@@ -156,6 +158,7 @@ static void every_key_can_be_set(void **state) {
     assert_int_equal(o.state_cache_size, UINT64_C(2) << 30);
     assert_int_equal(o.entry_cache_size, 1 << 20);
     assert_int_equal(o.stop_timeout, 90000);
+    assert_int_equal(o.reserve_bytes, 1 << 30);
     assert_int_equal(o.election_timeout, 1500);
     assert_int_equal(o.heartbeat, 500);
 }
@@ -203,6 +206,7 @@ static void a_wrong_value_is_an_error_with_place_value_and_what_is_allowed(void 
         {"StateCacheBytes=65G", "a size from 1M to 64G, such as 16M"},
         {"StateCacheBytes=99999999999T", "a size from 1M to 64G, such as 16M"},
         {"EntryCacheBytes=8 M", "a size from 1M to 64G, such as 8M"},
+        {"ReserveBytes=31M", "a size from 32M to 64G, such as 64M"},
         {"StopTimeoutSec=11min", "a time span from 0s to 10min, such as 10s"},
         {"StopTimeoutSec=infinity", "a time span from 0s to 10min, such as 10s"},
         {"StopTimeoutSec=10 parsecs", "a time span from 0s to 10min, such as 10s"},
