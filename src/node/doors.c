@@ -154,18 +154,29 @@ struct adoption {
     int result;
 };
 
+int doors_write_cluster(struct node *node) {
+    int result;
+
+    if (!node->cluster_unwritten)
+        return 0;
+    result = directory_set_cluster(&node->directory, node->identity.cluster_id, false);
+    node->cluster_unwritten = result < 0;
+    return result == -EDQUOT ? -ENOSPC : result;
+}
+
 static void run_adoption(struct job *job) {
     struct adoption *adoption = container_of(job, struct adoption, job);
-    struct node *node = adoption->node;
 
-    adoption->result = directory_set_cluster(&node->directory, node->identity.cluster_id, false);
+    adoption->node->cluster_unwritten = true;
+    adoption->result = doors_write_cluster(adoption->node);
 }
 
 static void adoption_done(struct job *job) {
     struct adoption *adoption = container_of(job, struct adoption, job);
 
-    if (adoption->result < 0)
-        adoption->node->host->fatal(adoption->node->host, "The cluster's id can't be written.");
+    /* Without space the next write to the log, which waits for space, tries again. */
+    if (adoption->result < 0 && adoption->result != -ENOSPC)
+        storage_fatal(adoption->node, "The cluster's id can't be written", adoption->result);
     free(adoption);
 }
 

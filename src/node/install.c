@@ -20,6 +20,9 @@ static void run_reset(struct job *job) {
         .configuration_size = node->install.mark->configuration_size,
     };
 
+    node->install.result = doors_write_cluster(node);
+    if (node->install.result < 0)
+        return;
     /* After a failure for want of space it is in the log's buffer and must not be put again. */
     if (!node->install.reset_put) {
         node->install.result = log_store_reset(node->log, &mark);

@@ -151,6 +151,7 @@ struct node {
     /* doors.c */
     struct known_member known[KNOWN_MEMBERS_MAX];
     size_t known_count;
+    bool cluster_unwritten; /* the log lane's: the cluster's id found no space */
     uint64_t peers_version; /* of the peers that the host was told to dial */
 
     /* stop.c */
@@ -219,6 +220,10 @@ void status_fill(void *data, Raftkv__V1__MemberStatus *status);
 
 /* doors.c */
 void doors_adopt(struct node *node, uint64_t from);
+/* Before anything of the cluster is written, on the log lane: its id, if that found no space so
+ * far.
+ */
+int doors_write_cluster(struct node *node);
 /* The cluster for which a member spoke in its hello; 0: none known. */
 uint64_t doors_cluster_of(const struct node *node, uint64_t member_id);
 void doors_update_peers(struct node *node);

@@ -28,8 +28,12 @@ void storage_fatal(struct node *node, const char *what, int error) {
 static void run_write(struct job *job) {
     struct node *node = container_of(job, struct node, persist_job);
     const struct member_write *write = &node->write;
-    int result = 0;
+    int result = doors_write_cluster(node);
 
+    if (result < 0) {
+        node->write_result = result;
+        return;
+    }
     /* After a failure for want of space everything stays in the log's buffer and must not be put
      * again. */
     if (!node->write_put) {

@@ -1,4 +1,5 @@
 /* get and list: reads of the state, many in one job on the state lane. */
+#include <errno.h>
 #include <string.h>
 
 #include "base/journal.h"
@@ -113,8 +114,9 @@ static void answer_unreadable(struct call *call, int error) {
         journal(LOG_ERR, "The state could not be read: %s.", strerror(-error));
         service->complain_state_at = now + COMPLAIN_MS;
     }
-    call_fail_with(call, ERROR_INTERNAL, "The state of member %s could not be read: %s.",
-                   service->identity->name, strerror(-error));
+    call_fail_with(call, error == -ENOSPC ? ERROR_NO_SPACE : ERROR_INTERNAL,
+                   "The state of member %s could not be read: %s.", service->identity->name,
+                   strerror(-error));
 }
 
 static void answer_read(struct call *call, const struct read *read) {

@@ -27,6 +27,24 @@ static void a_put_is_answered_when_it_is_applied(void **state) {
     caller_clear(&caller);
 }
 
+static void only_a_put_lets_the_state_grow(void **state) {
+    struct caller putting = {0}, deleting = {0};
+
+    (void)state;
+    become_leader();
+    ask(&putting, put_request("key", "value"));
+    ask(&deleting, delete_request("key"));
+    assert_int_equal(world.proposed_count, 2);
+    assert_true(world.proposed[0]->grows);
+    assert_false(world.proposed[1]->grows);
+    fail_proposal(ERROR_NO_SPACE, false);
+    assert_error(&putting, ERROR_NO_SPACE);
+    apply_proposal(3, true);
+    assert_body(&deleting, RAFTKV__V1__RESPONSE__BODY_DELETE);
+    caller_clear(&putting);
+    caller_clear(&deleting);
+}
+
 static void a_put_over_an_existing_key_creates_nothing(void **state) {
     struct caller caller = {0};
 
@@ -467,6 +485,7 @@ static void a_state_that_cannot_be_read_is_internal_and_journalled_once(void **s
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(a_put_is_answered_when_it_is_applied),
+        TEST(only_a_put_lets_the_state_grow),
         TEST(a_put_over_an_existing_key_creates_nothing),
         TEST(a_delete_says_whether_the_key_existed),
         TEST(a_deadline_while_the_write_is_in_the_log_leaves_the_outcome_unknown),
