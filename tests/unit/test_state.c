@@ -411,6 +411,50 @@ static void a_batch_that_finds_no_space_is_undone(void **fixture) {
     db_env_set_func_write(NULL);
 }
 
+static void a_batch_that_the_disk_refuses_is_no_lack_of_space(void **fixture) {
+    struct state *state;
+    uint64_t index;
+    int r = 0;
+
+    db_env_set_func_pwrite(failing_pwrite);
+    db_env_set_func_write(failing_write);
+    state = open_state(*fixture, 0);
+    assert_int_equal(model_apply(state, 10, 20000), 0);
+    atomic_store(&write_error, EIO);
+    for (int i = 0; r == 0 && i < 100; i++)
+        r = model_apply(state, 1, 20000);
+    assert_int_equal(r, -EIO); /* the node ends */
+    atomic_store(&write_error, 0);
+    index = model_verify(state, 20000);
+    state_close(state);
+    state = open_state(*fixture, 0);
+    assert_int_equal(model_verify(state, 20000), index);
+    state_close(state);
+    db_env_set_func_pwrite(NULL);
+    db_env_set_func_write(NULL);
+}
+
+/* In batches as large as those of a node. */
+static void a_cache_that_can_not_be_written_out_is_a_lack_of_space(void **fixture) {
+    enum { LARGE = 400 * 1000 };
+    struct state *state;
+    int r = 0;
+
+    db_env_set_func_pwrite(failing_pwrite);
+    db_env_set_func_write(failing_write);
+    state = open_state(*fixture, 0);
+    atomic_store(&write_error, ENOSPC);
+    for (int i = 0; r == 0 && i < 1000; i++)
+        r = model_apply(state, 1, LARGE);
+    assert_int_equal(r, -ENOSPC);
+    atomic_store(&write_error, 0);
+    assert_int_equal(model_apply(state, 1, LARGE), 0);
+    model_verify(state, LARGE);
+    state_close(state);
+    db_env_set_func_pwrite(NULL);
+    db_env_set_func_write(NULL);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_new_state_is_empty, setup, teardown),
@@ -428,6 +472,10 @@ int main(void) {
         cmocka_unit_test_setup_teardown(checkpoints_run_beside_transactions, setup, teardown),
         cmocka_unit_test_setup_teardown(checkpoints_remove_old_log_files, setup, teardown),
         cmocka_unit_test_setup_teardown(a_batch_that_finds_no_space_is_undone, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_batch_that_the_disk_refuses_is_no_lack_of_space, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_cache_that_can_not_be_written_out_is_a_lack_of_space,
+                                        setup, teardown),
     };
 
     return cmocka_run_group_tests_name("state", tests, NULL, NULL);
