@@ -58,7 +58,7 @@ class Disk:
 
 
 @pytest.fixture
-def small_disks(make_cluster, monkeypatch):
+def small_disks(make_cluster):
     """Three nodes, and their disks by name."""
     cluster = make_cluster(0, ["ReserveBytes=32M"])
     make_node = cluster.make_node
@@ -74,7 +74,8 @@ def small_disks(make_cluster, monkeypatch):
     cluster.start(3)
     pids = [node.process.pid for node in cluster.nodes]
     yield cluster, {node.name: Disk(node) for node in cluster.nodes}
-    assert [node.process.pid for node in cluster.nodes if node.is_running()] == pids
+    assert [node.process.pid for node in cluster.nodes] == pids
+    assert all(node.process.poll() in (None, 0) for node in cluster.nodes)
 
 
 def put(node, key, value=b"value"):
@@ -170,3 +171,13 @@ def test_nodes_with_full_disks_come_back_by_themselves(small_disks):
         wait_until("the alarm ends", lambda: node.status().alarm == "")
     cluster.wait_until_all_are_equal()
     cluster.assert_serves()
+
+
+def test_a_node_that_waits_for_space_can_be_stopped(small_disks):
+    cluster, disks = small_disks
+    full, leader = fill_leader(cluster, disks)
+    for number in range(40):
+        put(leader, b"large/%d" % number, bytes(MIB))
+    wait_until("its log is full", lambda: "disk of the log is full" in full.said())
+    full.stop()
+    put(leader, b"after")
