@@ -181,9 +181,9 @@ static void adoption_done(struct job *job) {
 }
 
 /*
- * A node without a cluster takes the id of the one whose leader sends it the first entries: a
- * leader writes to members only. The log lane is serial, so the id is durable before any of those
- * entries is.
+ * A node without a cluster takes the id of the one whose leader sends it the first entries, or its
+ * state: a leader writes to members only. The log lane is serial, so the id is durable before any
+ * of those entries is.
  */
 void doors_adopt(struct node *node, uint64_t from) {
     struct adoption *adoption = xcalloc(1, sizeof *adoption);
@@ -207,14 +207,31 @@ static bool is_peer(const struct node *node, uint64_t id) {
     return configuration_find(&peers, id);
 }
 
+static bool comes_from_a_leader(const Raftkv__V1__PeerMessage *message) {
+    return message->body_case == RAFTKV__V1__PEER_MESSAGE__BODY_APPEND_ENTRIES ||
+           message->body_case == RAFTKV__V1__PEER_MESSAGE__BODY_SNAPSHOT_PART;
+}
+
+/* A leader whose log does not begin at the beginning any more sends its state instead of the first
+ * entries. */
+static bool makes_a_member(const struct node *node, uint64_t from,
+                           const Raftkv__V1__PeerMessage *message) {
+    struct member_view view;
+
+    if (message->body_case == RAFTKV__V1__PEER_MESSAGE__BODY_APPEND_ENTRIES)
+        return message->append_entries->n_entries > 0;
+    member_get_view(node->member, &view);
+    return view.leader == from;
+}
+
 static int receive_raft(struct node *node, uint64_t from, const Raftkv__V1__PeerMessage *message,
                         const char **ret_reason) {
     uint64_t cluster = doors_cluster_of(node, from);
 
     if (node->identity.cluster_id == 0) {
-        if (cluster == 0 || message->body_case != RAFTKV__V1__PEER_MESSAGE__BODY_APPEND_ENTRIES)
+        if (cluster == 0 || !comes_from_a_leader(message))
             return 0;
-        if (message->append_entries->n_entries > 0)
+        if (makes_a_member(node, from, message))
             doors_adopt(node, from);
     } else if (cluster == 0 && !is_peer(node, from)) {
         *ret_reason = "the sender belongs to no cluster";

@@ -366,3 +366,22 @@ def test_the_membership_tells_addresses_and_the_leader(cluster):
         assert member.client_address == node.client_address
         assert member.leader == (node is cluster.leader())
         assert not member.promoting
+
+
+def test_a_node_joins_a_cluster_whose_log_was_cut(make_cluster):
+    cluster = make_cluster(1, ["[Raft]", "SnapshotEntries=10", "TrailingEntries=1"])
+    first = cluster.nodes[0]
+    with first.client() as client:
+        for number in range(100):
+            client.put(b"key %d" % number, b"value")
+        client.call("snapshot")
+    node = cluster.make_node()
+    node.start()
+    cluster.add(node)
+    cluster.wait_until_all_are_equal()
+    assert node.contents() == first.contents()
+    cluster.assert_serves()
+    assert "is installed" in node.said()
+    node.stop()
+    node.start()
+    cluster.assert_serves()
