@@ -72,7 +72,7 @@ static int read_some(struct backup_file *file, void *data, size_t size, size_t *
 
 /* Reads exactly so many bytes, into the checksum too. */
 static int read_all(struct backup_file *file, void *data, size_t size) {
-    size_t got;
+    size_t got = 0;
     int r = read_some(file, data, size, &got);
 
     if (r != 0)
