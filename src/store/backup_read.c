@@ -129,7 +129,7 @@ static int decode_header(struct backup_file *file, struct backup_header *ret) {
 static int read_start(struct backup_file *file, uint32_t *ret_size) {
     uint8_t magic[BACKUP_MAGIC_SIZE];
     uint32_t format;
-    size_t got;
+    size_t got = 0;
     int r;
 
     r = read_some(file, magic, sizeof magic, &got);
@@ -157,7 +157,7 @@ static int read_start(struct backup_file *file, uint32_t *ret_size) {
 }
 
 static int read_header(struct backup_file *file, struct backup_header *ret) {
-    uint32_t size, checksum, expected;
+    uint32_t size = 0, checksum, expected;
     int r;
 
     r = read_start(file, &size);
@@ -200,7 +200,7 @@ static int read_trailer(struct backup_file *file) {
     const struct snapshot_reader *reader = &file->reader;
     uint64_t offset = file->offset, numbers[3];
     uint32_t checksum, expected;
-    size_t got;
+    size_t got = 0;
     uint8_t more;
     int r;
 

@@ -8,7 +8,7 @@
 
 #include "base/memory.h"
 
-enum { KEPT = 400, LINE_SIZE = 240 };
+enum { KEPT = 400, TEXT_SIZE = 240, LINE_SIZE = TEXT_SIZE + 32 };
 
 static struct {
     uint64_t seed;
@@ -157,7 +157,7 @@ static void keep(const char *text) {
 }
 
 void record(const char *format, ...) {
-    char text[LINE_SIZE];
+    char text[TEXT_SIZE];
     va_list arguments;
 
     va_start(arguments, format);
@@ -170,7 +170,7 @@ void record(const char *format, ...) {
 }
 
 void remark(const char *format, ...) {
-    char text[LINE_SIZE];
+    char text[TEXT_SIZE];
     va_list arguments;
 
     va_start(arguments, format);
