@@ -170,9 +170,9 @@ static void adoption_done(struct job *job) {
 }
 
 /*
- * A node without a cluster takes the id of the one whose leader sends it the first entries: a
- * leader writes to members only. The log lane is serial, so the id is durable before any of those
- * entries is.
+ * A node without a cluster takes the id of the one whose leader sends it the first entries, or the
+ * state: a leader writes to members only. The log lane is serial, so the id is durable before any
+ * of those entries is; and before a state is installed, as that begins on the log lane, too.
  */
 void doors_adopt(struct node *node, uint64_t from) {
     struct adoption *adoption = xcalloc(1, sizeof *adoption);
@@ -196,14 +196,31 @@ static bool is_peer(const struct node *node, uint64_t id) {
     return configuration_find(&peers, id);
 }
 
+static bool is_of_a_leader(const Raftkv__V1__PeerMessage *message) {
+    return message->body_case == RAFTKV__V1__PEER_MESSAGE__BODY_APPEND_ENTRIES ||
+           message->body_case == RAFTKV__V1__PEER_MESSAGE__BODY_SNAPSHOT_PART;
+}
+
+/* Whether it is more than a leader says to one whom it does not know to be there: entries, or the
+ * state when the log no longer begins with them. */
+static bool is_for_members_only(const struct node *node, uint64_t from,
+                                const Raftkv__V1__PeerMessage *message) {
+    struct member_view view;
+
+    if (message->body_case == RAFTKV__V1__PEER_MESSAGE__BODY_APPEND_ENTRIES)
+        return message->append_entries->n_entries > 0;
+    member_get_view(node->member, &view);
+    return view.leader == from;
+}
+
 static int receive_raft(struct node *node, uint64_t from, const Raftkv__V1__PeerMessage *message,
                         const char **ret_reason) {
     uint64_t cluster = doors_cluster_of(node, from);
 
     if (node->identity.cluster_id == 0) {
-        if (cluster == 0 || message->body_case != RAFTKV__V1__PEER_MESSAGE__BODY_APPEND_ENTRIES)
+        if (cluster == 0 || !is_of_a_leader(message))
             return 0;
-        if (message->append_entries->n_entries > 0)
+        if (is_for_members_only(node, from, message))
             doors_adopt(node, from);
     } else if (cluster == 0 && !is_peer(node, from)) {
         *ret_reason = "the sender belongs to no cluster";

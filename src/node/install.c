@@ -20,9 +20,15 @@ static void run_reset(struct job *job) {
         .configuration_size = node->install.mark->configuration_size,
     };
 
-    node->install.result = log_store_reset(node->log, &mark);
-    if (node->install.result == 0)
-        node->install.result = log_store_flush(node->log);
+    int result = 0;
+
+    /* After a failure for want of space it stays in the log's buffer and must not be put again. */
+    if (!node->install.reset)
+        result = log_store_reset(node->log, &mark);
+    node->install.reset = result == 0 || result == -ENOSPC;
+    if (node->install.reset)
+        result = log_store_flush(node->log);
+    node->install.result = result;
 }
 
 static void retry_later(struct node *node) {
@@ -49,12 +55,18 @@ static void reset_done(struct job *job) {
     struct node *node = container_of(job, struct node, install.job);
     struct install *install = &node->install;
 
+    if (install->result == -ENOSPC) {
+        retry_later(node);
+        return;
+    }
     if (install->result < 0) {
         storage_fatal(node, "The log can't be emptied behind the installed state", install->result);
         return;
     }
     journal(LOG_NOTICE, "The state at index %llu is installed.",
             (unsigned long long)install->mark->index);
+    compaction_begin(node, install->mark->index, install->mark->index);
+    install->retry_at = 0;
     install->mark = NULL;
     member_installed(node->member);
     install->job = (struct job){.run = run_discard, .done = discard_done};
@@ -85,6 +97,7 @@ static void switch_done(struct job *job) {
         return;
     }
     node->install.retry_at = 0;
+    node->install.switched = true;
     submit_reset(node);
 }
 
@@ -93,21 +106,34 @@ static void submit_switch(struct node *node) {
     node->host->submit(node->host, LANE_STATE, &node->install.job);
 }
 
+static void run_settle(struct job *job) {
+    (void)
+        job; /* what was on the log lane before is done: a cluster id that was adopted, above all */
+}
+
+static void settle_done(struct job *job) {
+    submit_switch(container_of(job, struct node, install.job));
+}
+
 void install_start(struct node *node, const struct member_mark *mark) {
     check(!node->install.under_way);
     node->install = (struct install){
         .under_way = true,
         .stage = staging_take(node),
         .mark = mark,
+        .job = {.run = run_settle, .done = settle_done},
     };
-    submit_switch(node);
+    node->host->submit(node->host, LANE_LOG, &node->install.job);
 }
 
 void install_advance(struct node *node) {
     if (node->install.retry_at == 0 || node->host->now(node->host) < node->install.retry_at)
         return;
-    node->install.retry_at = node->host->now(node->host) + 3600 * 1000; /* until switch_done() */
-    submit_switch(node);
+    node->install.retry_at = node->host->now(node->host) + 3600 * 1000; /* until the job is done */
+    if (node->install.switched)
+        submit_reset(node);
+    else
+        submit_switch(node);
 }
 
 uint64_t install_deadline(const struct node *node) {

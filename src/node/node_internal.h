@@ -84,7 +84,6 @@ struct staging {
     bool job_under_way, complete, abandoned;
     int result;
     struct failure failure;
-    uint64_t retry_at; /* host time; the disk was full */
     uint64_t bytes, total_bytes, begun, last_heard, last_said;
 };
 
@@ -97,6 +96,8 @@ struct install {
     int result;
     struct failure failure;
     uint64_t retry_at;
+    bool switched; /* the state is: what is left is the log */
+    bool reset;    /* that is in the log's buffer: what is left is to flush it */
 };
 
 struct node {
@@ -127,6 +128,7 @@ struct node {
     struct compaction compaction;       /* compaction.c */
     struct stream streams[STREAMS_MAX]; /* streams.c */
     struct staging staging;             /* staging.c */
+    uint64_t staging_not_before;        /* host time; the disk was full */
     struct install install;             /* install.c */
     struct {
         uint64_t snapshot_entries, snapshot_bytes, trailing_entries, trailing_bytes;
@@ -156,6 +158,8 @@ void storage_deinit(struct node *node);
 void storage_fatal(struct node *node, const char *what, int error);
 
 /* compaction.c */
+/* A mark at this index is in the log, from an earlier run or an installed state. */
+void compaction_begin(struct node *node, uint64_t mark_index, uint64_t applied_index);
 void compaction_start(struct node *node);
 /* Counts entries that were applied, and starts a compaction when there are enough. */
 void compaction_count(struct node *node, const struct log_entry *entries, size_t count);

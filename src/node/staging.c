@@ -8,7 +8,7 @@
 
 #include "node/node_internal.h"
 
-enum { RETRY_MS = 1000, SILENCE_MS = 120 * 1000, SAY_MS = 5 * 1000, POLL_MS = 500 };
+enum { FULL_DISK_MS = 5 * 1000, SILENCE_MS = 120 * 1000, SAY_MS = 5 * 1000, POLL_MS = 500 };
 
 static void send_ack(struct node *node, uint64_t to, uint64_t number, uint64_t next, bool complete,
                      bool unknown) {
@@ -82,16 +82,11 @@ static void run_put(struct job *job) {
     struct node *node = container_of(job, struct node, staging.job);
     struct staging *staging = &node->staging;
     const struct part *part = &staging->queue[(staging->staged + 1) % STREAM_WINDOW];
-    struct stage_position position;
 
     staging->result = 0;
     if (!staging->stage)
         staging->result = stage_open(&staging->stage, node->directory.state_path, &staging->header);
-    if (staging->result != 0)
-        return;
-    stage_position(staging->stage, &position);
-    /* After a lack of space only what was not done yet is done again. */
-    if (position.chunks < part->sequence)
+    if (staging->result == 0)
         staging->result =
             stage_put_chunk(staging->stage, part->chunk.data, part->chunk.size, &staging->failure);
     if (staging->result == 0 && part->last)
@@ -124,14 +119,15 @@ static void take_complete(struct node *node) {
     member_staged(node->member, &mark);
 }
 
+/* A stage that lacked space is of no use any more (store/stage.h): what it took is given back, and
+ * after a while the leader may begin again. */
 static void put_failed(struct node *node) {
     struct staging *staging = &node->staging;
 
     if (staging->result == -ENOSPC) {
-        if (staging->retry_at == 0)
-            journal(LOG_ERR,
-                    "The disk is full; the state that arrives waits until there is space.");
-        staging->retry_at = node->host->now(node->host) + RETRY_MS;
+        journal(LOG_ERR, "The disk is full; the state that arrives has to wait for space.");
+        node->staging_not_before = node->host->now(node->host) + FULL_DISK_MS;
+        discard(node);
         return;
     }
     journal(LOG_WARNING, "The state that arrives can't be staged: %s",
@@ -155,7 +151,6 @@ static void put_done(struct job *job) {
         node_flush(node);
         return;
     }
-    staging->retry_at = 0;
     staging->staged++;
     staging->bytes += part->chunk.size;
     if (part->last)
@@ -188,8 +183,6 @@ void staging_advance(struct node *node) {
         discard(node);
         return;
     }
-    if (staging->retry_at != 0 && now < staging->retry_at)
-        return;
     put_next(node);
 }
 
@@ -239,6 +232,8 @@ void staging_receive(struct node *node, uint64_t from, const Raftkv__V1__Snapsho
     if (part->stream == 0 || node->stopping)
         return;
     if (part->stream != staging->number) {
+        if (node->host->now(node->host) < node->staging_not_before)
+            return; /* unanswered, the leader tries again by and by */
         if (!may_begin(node, from, part)) {
             send_ack(node, from, part->stream, 1, false, true);
             return;
