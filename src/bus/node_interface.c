@@ -15,12 +15,43 @@ static void status_free(Raftkv__V1__MemberStatus **status) {
     raftkv__v1__member_status__free_unpacked(*status, NULL);
 }
 
+/* One row of GetStatus. */
+#define STATUS_TYPES "stsststtttbssssttsttta(sttt)a(sttt)"
+
+/* ---- how far snapshots have come ---- */
+
+static int append_progress(sd_bus_message *reply, const Raftkv__V1__SnapshotProgress *progress) {
+    _cleanup_free_ char *member = text_clean(progress->member);
+
+    return results_append(reply, "(sttt)", member, progress->bytes, progress->total_bytes,
+                          progress->milliseconds);
+}
+
+static int append_progresses(sd_bus_message *reply, Raftkv__V1__SnapshotProgress *const *progresses,
+                             size_t count) {
+    int r = sd_bus_message_open_container(reply, SD_BUS_TYPE_ARRAY, "(sttt)");
+
+    for (size_t i = 0; r >= 0 && i < count; i++)
+        r = append_progress(reply, progresses[i]);
+    return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+static int append_receiving(sd_bus_message *reply, const Raftkv__V1__MemberStatus *status) {
+    return append_progresses(reply, &status->receiving, status->receiving != NULL);
+}
+
+static int append_sending(sd_bus_message *reply, const Raftkv__V1__MemberStatus *status) {
+    return append_progresses(reply, status->sending, status->n_sending);
+}
+
 /* ---- properties ---- */
 
 /* The field of the status that a property shows. */
 struct field {
     const char *property;
-    char type; /* 's', 't', or 'r' for the role and 'z' for the state, as words */
+    /* 's', 't', or 'r' for the role and 'z' for the state, as words; '<' and '>' for what is
+     * received and sent */
+    char type;
     size_t offset;
 };
 
@@ -35,6 +66,11 @@ static const struct field fields[] = {
     {"CommitIndex", 't', offsetof(Raftkv__V1__MemberStatus, commit_index)},
     {"AppliedIndex", 't', offsetof(Raftkv__V1__MemberStatus, applied_index)},
     {"LastIndex", 't', offsetof(Raftkv__V1__MemberStatus, last_index)},
+    {"SnapshotCount", 't', offsetof(Raftkv__V1__MemberStatus, snapshot_count)},
+    {"SnapshotIndex", 't', offsetof(Raftkv__V1__MemberStatus, snapshot_index)},
+    {"SnapshotMilliseconds", 't', offsetof(Raftkv__V1__MemberStatus, snapshot_milliseconds)},
+    {"Receiving", '<', offsetof(Raftkv__V1__MemberStatus, receiving)},
+    {"Sending", '>', offsetof(Raftkv__V1__MemberStatus, sending)},
     {"PeerAddress", 's', offsetof(Raftkv__V1__MemberStatus, peer_address)},
     {"ClientAddress", 's', offsetof(Raftkv__V1__MemberStatus, client_address)},
     {"Version", 's', offsetof(Raftkv__V1__MemberStatus, version)},
@@ -68,6 +104,10 @@ static int get_property(sd_bus *connection, const char *path, const char *interf
         return results_append(reply, "s", role_word(*(const Raftkv__V1__Role *)place));
     case 'z':
         return results_append(reply, "s", state_word(*(const Raftkv__V1__State *)place));
+    case '<':
+        return append_receiving(reply, status);
+    case '>':
+        return append_sending(reply, status);
     default:
         return text_append_clean(reply, *(char *const *)place);
     }
@@ -138,17 +178,28 @@ static int append_status(sd_bus_message *reply, const Raftkv__V1__MemberStatus *
     _cleanup_free_ char *client_address = text_clean(status->client_address);
     _cleanup_free_ char *alarm = text_clean(status->alarm);
 
-    return results_append(reply, "(stsststtttbsssstts)", name, status->id, role_word(status->role),
-                          state_word(status->state), status->term, leader, status->commit_index,
-                          status->applied_index, status->last_index, status->lag,
-                          (int)status->answers, error, version, peer_address, client_address,
-                          status->first_index, status->cluster_id, alarm);
+    int r = sd_bus_message_open_container(reply, SD_BUS_TYPE_STRUCT, STATUS_TYPES);
+
+    if (r >= 0)
+        r = results_append(reply, "stsststtttbsssstts", name, status->id, role_word(status->role),
+                           state_word(status->state), status->term, leader, status->commit_index,
+                           status->applied_index, status->last_index, status->lag,
+                           (int)status->answers, error, version, peer_address, client_address,
+                           status->first_index, status->cluster_id, alarm);
+    if (r >= 0)
+        r = results_append(reply, "ttt", status->snapshot_count, status->snapshot_index,
+                           status->snapshot_milliseconds);
+    if (r >= 0)
+        r = append_receiving(reply, status);
+    if (r >= 0)
+        r = append_sending(reply, status);
+    return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
 static int write_status(sd_bus_message *reply, const Raftkv__V1__Response *response,
                         struct failure *failure) {
     const Raftkv__V1__StatusResponse *body = response->status;
-    int r = sd_bus_message_open_container(reply, SD_BUS_TYPE_ARRAY, "(stsststtttbsssstts)");
+    int r = sd_bus_message_open_container(reply, SD_BUS_TYPE_ARRAY, "(" STATUS_TYPES ")");
 
     (void)failure;
     if (r < 0)
@@ -166,12 +217,34 @@ static int write_status(sd_bus_message *reply, const Raftkv__V1__Response *respo
     return sd_bus_message_close_container(reply);
 }
 
+/* ---- Snapshot ---- */
+
+static int read_snapshot(sd_bus_message *message, Raftkv__V1__Request *request) {
+    Raftkv__V1__SnapshotRequest *body = xmalloc(sizeof *body);
+
+    (void)message;
+    raftkv__v1__snapshot_request__init(body);
+    request->body_case = RAFTKV__V1__REQUEST__BODY_SNAPSHOT;
+    request->snapshot = body;
+    return 0;
+}
+
+static int write_snapshot(sd_bus_message *reply, const Raftkv__V1__Response *response,
+                          struct failure *failure) {
+    (void)failure;
+    return results_append(reply, "tt", response->snapshot->index, response->snapshot->milliseconds);
+}
+
 static const struct method methods[] = {
     {.member = "GetStatus",
      .open = true,
      .read = read_status,
      .body = RAFTKV__V1__RESPONSE__BODY_STATUS,
      .write = write_status},
+    {.member = "Snapshot",
+     .read = read_snapshot,
+     .body = RAFTKV__V1__RESPONSE__BODY_SNAPSHOT,
+     .write = write_snapshot},
     {.member = NULL},
 };
 
@@ -185,7 +258,11 @@ const sd_bus_vtable node_vtable[] = {
     SD_BUS_VTABLE_START(0),
     SD_BUS_METHOD_WITH_ARGS("GetStatus",
                             SD_BUS_NO_ARGS,
-                            SD_BUS_RESULT("a(stsststtttbsssstts)", members),
+                            SD_BUS_RESULT("a(" STATUS_TYPES ")", members),
+                            handle, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("Snapshot",
+                            SD_BUS_NO_ARGS,
+                            SD_BUS_RESULT("t", index, "t", milliseconds),
                             handle, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_PROPERTY("Name", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("MemberID", "t", get_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),
@@ -197,6 +274,11 @@ const sd_bus_vtable node_vtable[] = {
     SD_BUS_PROPERTY("CommitIndex", "t", get_property, 0, 0),
     SD_BUS_PROPERTY("AppliedIndex", "t", get_property, 0, 0),
     SD_BUS_PROPERTY("LastIndex", "t", get_property, 0, 0),
+    SD_BUS_PROPERTY("SnapshotCount", "t", get_property, 0, 0),
+    SD_BUS_PROPERTY("SnapshotIndex", "t", get_property, 0, 0),
+    SD_BUS_PROPERTY("SnapshotMilliseconds", "t", get_property, 0, 0),
+    SD_BUS_PROPERTY("Receiving", "a(sttt)", get_property, 0, 0),
+    SD_BUS_PROPERTY("Sending", "a(sttt)", get_property, 0, 0),
     SD_BUS_PROPERTY("PeerAddress", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("ClientAddress", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("Version", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),

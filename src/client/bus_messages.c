@@ -9,6 +9,9 @@
 typedef Raftkv__V1__Request Request;
 typedef Raftkv__V1__Response Response;
 
+/* One row of GetStatus. */
+#define STATUS_TYPES "stsststtttbssssttsttta(sttt)a(sttt)"
+
 /* ---- calls ---- */
 
 static int append_bytes(sd_bus_message *m, const ProtobufCBinaryData *bytes) {
@@ -77,6 +80,8 @@ static struct method method_of(const Request *request) {
     case RAFTKV__V1__REQUEST__BODY_MEMBERS:
         return (struct method){"org.raftkv1.Cluster",
                                request->members->stale ? NULL : "GetConfiguration"};
+    case RAFTKV__V1__REQUEST__BODY_SNAPSHOT:
+        return (struct method){"org.raftkv1.Node", "Snapshot"};
     case RAFTKV__V1__REQUEST__BODY_ADD_VOTER:
         return (struct method){"org.raftkv1.Cluster", "AddVoter"};
     case RAFTKV__V1__REQUEST__BODY_REMOVE_SERVER:
@@ -252,18 +257,53 @@ static Raftkv__V1__State state_of(const char *word) {
     return RAFTKV__V1__STATE__STATE_UNKNOWN;
 }
 
+/* The rows of "a(sttt)", at most `max`. */
+static int read_progresses(sd_bus_message *m, Raftkv__V1__SnapshotProgress **rows, size_t max,
+                           size_t *ret_count) {
+    int r = sd_bus_message_enter_container(m, 'a', "(sttt)");
+
+    while (r >= 0) {
+        Raftkv__V1__SnapshotProgress row;
+        const char *member;
+
+        raftkv__v1__snapshot_progress__init(&row);
+        r = sd_bus_message_read(m, "(sttt)", &member, &row.bytes, &row.total_bytes,
+                                &row.milliseconds);
+        if (r <= 0)
+            break;
+        if (*ret_count == max)
+            return -EMSGSIZE;
+        row.member = xstrdup(member);
+        rows[(*ret_count)++] = xmemdup(&row, sizeof row);
+    }
+    return r < 0 ? r : sd_bus_message_exit_container(m);
+}
+
+static int read_progress(sd_bus_message *m, Raftkv__V1__MemberStatus *status) {
+    size_t receiving = 0;
+    int r = read_progresses(m, &status->receiving, 1, &receiving);
+
+    if (r < 0)
+        return r;
+    status->sending = xcalloc(MEMBERS_MAX, sizeof *status->sending);
+    return read_progresses(m, status->sending, MEMBERS_MAX, &status->n_sending);
+}
+
 /* Positive: one was read; 0: there are no more. */
 static int read_member_status(sd_bus_message *m, Raftkv__V1__MemberStatus *status) {
     const char *name, *role, *state, *leader, *error, *version, *peer_address, *client_address,
         *alarm;
     int answers, r;
 
-    r = sd_bus_message_read(m, "(stsststtttbsssstts)", &name, &status->id, &role, &state,
-                            &status->term, &leader, &status->commit_index, &status->applied_index,
-                            &status->last_index, &status->lag, &answers, &error, &version,
-                            &peer_address, &client_address, &status->first_index,
-                            &status->cluster_id, &alarm);
+    r = sd_bus_message_enter_container(m, 'r', STATUS_TYPES);
     if (r <= 0)
+        return r;
+    r = sd_bus_message_read(
+        m, "stsststtttbssssttsttt", &name, &status->id, &role, &state, &status->term, &leader,
+        &status->commit_index, &status->applied_index, &status->last_index, &status->lag, &answers,
+        &error, &version, &peer_address, &client_address, &status->first_index, &status->cluster_id,
+        &alarm, &status->snapshot_count, &status->snapshot_index, &status->snapshot_milliseconds);
+    if (r < 0)
         return r;
     set_string(&status->name, name);
     status->role = role_of(role);
@@ -275,7 +315,10 @@ static int read_member_status(sd_bus_message *m, Raftkv__V1__MemberStatus *statu
     set_string(&status->peer_address, peer_address);
     set_string(&status->client_address, client_address);
     set_string(&status->alarm, alarm);
-    return 1;
+    r = read_progress(m, status);
+    if (r >= 0)
+        r = sd_bus_message_exit_container(m);
+    return r < 0 ? r : 1;
 }
 
 static int read_status(sd_bus_message *m, Response *response, const char *node) {
@@ -288,7 +331,7 @@ static int read_status(sd_bus_message *m, Response *response, const char *node) 
     raftkv__v1__member_status__init(body->self);
     set_string(&body->self->name, node);
     body->members = xcalloc(MEMBERS_MAX + 1, sizeof(void *));
-    r = sd_bus_message_enter_container(m, 'a', "(stsststtttbsssstts)");
+    r = sd_bus_message_enter_container(m, 'a', "(" STATUS_TYPES ")");
     while (r >= 0) {
         Raftkv__V1__MemberStatus *status;
 
@@ -360,6 +403,14 @@ static int read_configuration(sd_bus_message *m, Response *response) {
     return sd_bus_message_read(m, "t", &response->configuration->configuration_index);
 }
 
+static int read_snapshot(sd_bus_message *m, Response *response) {
+    response->snapshot = xmalloc(sizeof *response->snapshot);
+    raftkv__v1__snapshot_response__init(response->snapshot);
+    response->body_case = RAFTKV__V1__RESPONSE__BODY_SNAPSHOT;
+    return sd_bus_message_read(m, "tt", &response->snapshot->index,
+                               &response->snapshot->milliseconds);
+}
+
 static int read_transfer(sd_bus_message *m, Response *response) {
     const char *leader = "";
     int r = sd_bus_message_read(m, "s", &leader);
@@ -386,6 +437,8 @@ static int read_body(sd_bus_message *m, const Request *request, const char *node
         return read_status(m, response, node);
     case RAFTKV__V1__REQUEST__BODY_MEMBERS:
         return read_members(m, response);
+    case RAFTKV__V1__REQUEST__BODY_SNAPSHOT:
+        return read_snapshot(m, response);
     case RAFTKV__V1__REQUEST__BODY_TRANSFER_LEADERSHIP:
         return read_transfer(m, response);
     default:

@@ -299,6 +299,21 @@ static int run_transfer(struct session *session, const struct arguments *argumen
     return r;
 }
 
+static int run_snapshot(struct session *session, const struct arguments *arguments) {
+    Raftkv__V1__SnapshotRequest body = RAFTKV__V1__SNAPSHOT_REQUEST__INIT;
+    Request request = RAFTKV__V1__REQUEST__INIT;
+    _cleanup_(free_response) Response *response = NULL;
+    int r;
+
+    (void)arguments;
+    request.body_case = RAFTKV__V1__REQUEST__BODY_SNAPSHOT;
+    request.snapshot = &body;
+    r = call(session, &request, &response);
+    if (r == 0)
+        output_snapshot(&session->output, response->snapshot);
+    return r;
+}
+
 const struct command commands[] = {
     {"put", "KEY VALUE", "Set a key",
      "Sets the key. Answered once a majority of the voters has it on disk. With VALUE \"-\" the "
@@ -318,7 +333,8 @@ const struct command commands[] = {
      0, 1, run_list},
     {"status", "", "Show the state of every member",
      "Shows every member: role, state, term, revision, how far it lags behind the highest commit "
-     "index, and whether it answers.",
+     "index, and whether it answers. While states are sent from one member to another, a second "
+     "table shows how far each has come.",
      0, 0, 0, run_status},
     {"members", "", "Show the membership",
      "Shows the committed membership with the configuration index, which --expected-index= of the "
@@ -338,6 +354,11 @@ const struct command commands[] = {
      "Hands leadership to the named voter, or to the most up-to-date one. Answered when the new "
      "leader is known.",
      0, 0, 1, run_transfer},
+    {"snapshot", "", "Compact the log of a node",
+     "Flushes the state of the asked node, and drops what of its log the state holds, but for the "
+     "trailing entries. A node does so by itself when enough has gathered. Prints the index up to "
+     "which the state holds the log, and how long it took.",
+     0, 0, 0, run_snapshot},
     {"help", "[COMMAND]", "Show help", "Shows the help of raftkvctl, or that of one command.", 0, 0,
      1, NULL},
     {0},

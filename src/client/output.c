@@ -168,6 +168,29 @@ void output_delete(const struct output *output, const Raftkv__V1__DeleteResponse
     fputs(response->existed ? "deleted\n" : "there was no such key\n", output->file);
 }
 
+static struct json_object *json_progress(const Raftkv__V1__SnapshotProgress *progress) {
+    struct json_object *object = json_object_new_object();
+
+    add_string(object, "member", progress->member);
+    add_number(object, "bytes", progress->bytes);
+    add_number(object, "total_bytes", progress->total_bytes);
+    add_number(object, "milliseconds", progress->milliseconds);
+    return object;
+}
+
+static void add_snapshots(struct json_object *object, const Raftkv__V1__MemberStatus *member) {
+    struct json_object *sending = json_object_new_array();
+
+    add_number(object, "snapshot_count", member->snapshot_count);
+    add_number(object, "snapshot_index", member->snapshot_index);
+    add_number(object, "snapshot_milliseconds", member->snapshot_milliseconds);
+    json_object_object_add(object, "receiving",
+                           member->receiving ? json_progress(member->receiving) : NULL);
+    for (size_t i = 0; i < member->n_sending; i++)
+        json_object_array_add(sending, json_progress(member->sending[i]));
+    json_object_object_add(object, "sending", sending);
+}
+
 static struct json_object *json_member_status(const Raftkv__V1__MemberStatus *member) {
     struct json_object *object = json_object_new_object();
 
@@ -189,6 +212,7 @@ static struct json_object *json_member_status(const Raftkv__V1__MemberStatus *me
     add_string(object, "client_address", member->client_address);
     add_id(object, "cluster_id", member->cluster_id);
     add_string(object, "alarm", member->alarm);
+    add_snapshots(object, member);
     return object;
 }
 
@@ -210,6 +234,49 @@ static void add_status_row(struct table *table, const Raftkv__V1__MemberStatus *
         table_add_format(table, "%s", answers ? "yes" : "no");
     else
         table_add_format(table, "no: %s", member->error);
+}
+
+/* One side of a state's way. How much there is to come is an estimate. */
+static void add_progress_row(struct table *table, const char *from, const char *to,
+                             const Raftkv__V1__SnapshotProgress *progress) {
+    uint64_t total = progress->total_bytes, bytes = progress->bytes;
+    double part = total > bytes ? (double)bytes / (double)total : 1;
+
+    table_add(table, text_cell(from));
+    table_add(table, text_cell(to));
+    table_add(table, number_cell(true, bytes));
+    table_add(table, number_cell(total > 0, total));
+    table_add_format(table, "%.0f%%", part * 100);
+    table_add(table,
+              number_cell(progress->milliseconds > 0,
+                          progress->milliseconds > 0 ? bytes * 1000 / progress->milliseconds : 0));
+}
+
+/* The states on their way, as their senders see them, or else as their receivers do. */
+static void output_progress(const struct output *output, Raftkv__V1__MemberStatus **members,
+                            size_t count) {
+    static const char *const headers[] = {"FROM",    "TO",      "BYTES", "TOTAL",
+                                          "PERCENT", "BYTES/S", NULL};
+    struct table *table = table_new(headers);
+    bool any_sent = false, any = false;
+
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < members[i]->n_sending; j++) {
+            add_progress_row(table, members[i]->name, members[i]->sending[j]->member,
+                             members[i]->sending[j]);
+            any_sent = any = true;
+        }
+    for (size_t i = 0; i < count && !any_sent; i++)
+        if (members[i]->receiving) {
+            add_progress_row(table, members[i]->receiving->member, members[i]->name,
+                             members[i]->receiving);
+            any = true;
+        }
+    if (any) {
+        fputs("\nStates on their way:\n", output->file);
+        table_print(table, output->file, output->color);
+    }
+    table_free(table);
 }
 
 void output_status(const struct output *output, const Raftkv__V1__StatusResponse *response) {
@@ -239,6 +306,7 @@ void output_status(const struct output *output, const Raftkv__V1__StatusResponse
         add_status_row(table, members[i]);
     table_print(table, output->file, output->color);
     table_free(table);
+    output_progress(output, members, count);
 }
 
 static struct json_object *json_member(const Raftkv__V1__Member *member) {
@@ -318,6 +386,19 @@ void output_transfer(const struct output *output,
     }
     leader = text_cell(response->leader);
     fprintf(output->file, "leader %s\n", leader);
+}
+
+void output_snapshot(const struct output *output, const Raftkv__V1__SnapshotResponse *response) {
+    if (output->json) {
+        struct json_object *object = json_object_new_object();
+
+        add_number(object, "index", response->index);
+        add_number(object, "milliseconds", response->milliseconds);
+        print_json(output, object);
+        return;
+    }
+    fprintf(output->file, "index %" PRIu64 ", %" PRIu64 " ms\n", response->index,
+            response->milliseconds);
 }
 
 /* ---- lists ---- */

@@ -12,11 +12,16 @@
  *   list     {"items": [as get, without "revision"; no value with --keys-only], "revision", "more"}
  *   status   {"node", "members": [{"name", "id", "role", "state", "term", "leader",
  *             "commit_index", "applied_index", "first_index", "last_index", "lag", "answers",
- *             "error", "version", "peer_address", "client_address", "cluster_id"}]}
+ *             "error", "version", "peer_address", "client_address", "cluster_id", "snapshot_count",
+ *             "snapshot_index", "snapshot_milliseconds", "receiving": null or progress,
+ *             "sending": [progress]}]}, where progress, of a state on its way from one member to
+ *             another, is {"member", "bytes", "total_bytes", "milliseconds"}: the other side, what
+ *             has arrived, about how much there is, and the time since it began
  *   members  {"cluster_id", "configuration_index", "members": [{"name", "id", "role",
  *             "peer_address", "client_address", "leader", "promoting"}]}
  *   add-voter, remove-server, demote-voter   {"configuration_index"}
  *   transfer-leadership                      {"leader"}
+ *   snapshot                                 {"index", "milliseconds"}
  *
  * The D-Bus methods say less: over the bus "created" of put, and "revision" of delete and of a get
  * that is not stale, are left out.
@@ -50,6 +55,8 @@ void output_configuration(const struct output *output,
                           const Raftkv__V1__ConfigurationResponse *response);
 void output_transfer(const struct output *output,
                      const Raftkv__V1__TransferLeadershipResponse *response);
+
+void output_snapshot(const struct output *output, const Raftkv__V1__SnapshotResponse *response);
 
 /* A list is printed page by page, so that memory does not grow with it. */
 struct output_list {

@@ -35,6 +35,7 @@ bool transport_request_writes(const Raftkv__V1__Request *request) {
     case RAFTKV__V1__REQUEST__BODY_LIST:
     case RAFTKV__V1__REQUEST__BODY_STATUS:
     case RAFTKV__V1__REQUEST__BODY_MEMBERS:
+    case RAFTKV__V1__REQUEST__BODY_SNAPSHOT: /* once more does no harm */
         return false;
     default:
         return true;

@@ -110,18 +110,32 @@ static void checkpoint_done(struct job *job) {
         finish(node, compaction->result);
         return;
     }
+    /* The log is about to begin anew, behind a later state: the mark comes too late. */
+    if (node->install.under_way) {
+        finish(node, -EAGAIN);
+        return;
+    }
     check(compaction->durable_index >= compaction->mark.index);
     compaction->job = (struct job){.run = run_mark, .done = mark_done};
     node->host->submit(node->host, LANE_LOG, &compaction->job);
 }
 
+void compaction_begin(struct node *node, uint64_t mark_index, uint64_t applied_index) {
+    node->compaction.stats.index = mark_index;
+    node->compaction.entries = applied_index - mark_index;
+    node->compaction.bytes = 0;
+}
+
 void compaction_start(struct node *node) {
     struct compaction *compaction = &node->compaction;
 
-    if (compaction->under_way || node->install.under_way || node->stopping)
+    if (compaction->under_way)
         return;
-    if (!member_mark_applied(node->member, &compaction->mark))
+    if (node->install.under_way || node->stopping ||
+        !member_mark_applied(node->member, &compaction->mark)) {
+        service_compacted(node->service, -EAGAIN);
         return;
+    }
     if (compaction->mark.index == compaction->stats.index) {
         member_mark_deinit(&compaction->mark); /* nothing was applied since the last one */
         compaction->retry_at = 0;

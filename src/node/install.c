@@ -20,9 +20,6 @@ static void run_reset(struct job *job) {
         .configuration_size = node->install.mark->configuration_size,
     };
 
-    node->install.result = doors_write_cluster(node);
-    if (node->install.result < 0)
-        return;
     /* After a failure for want of space it is in the log's buffer and must not be put again. */
     if (!node->install.reset_put) {
         node->install.result = log_store_reset(node->log, &mark);
@@ -67,6 +64,7 @@ static void reset_done(struct job *job) {
     }
     journal(LOG_NOTICE, "The state at index %llu is installed.",
             (unsigned long long)install->mark->index);
+    compaction_begin(node, install->mark->index, install->mark->index);
     install->mark = NULL;
     install->retry_at = 0;
     space_update(node);
@@ -109,6 +107,36 @@ static void submit_switch(struct node *node) {
     node->host->submit(node->host, LANE_STATE, &node->install.job);
 }
 
+/* A node that was given the state as its first word from a cluster is its member before it has the
+ * state. */
+static void run_identity(struct job *job) {
+    struct node *node = container_of(job, struct node, install.job);
+
+    node->install.result = doors_write_cluster(node);
+}
+
+static void identity_done(struct job *job) {
+    struct node *node = container_of(job, struct node, install.job);
+
+    if (node->install.result == -ENOSPC) {
+        retry_later(node);
+        return;
+    }
+    if (node->install.result < 0) {
+        storage_fatal(node, "The cluster's id can't be written", node->install.result);
+        return;
+    }
+    node->install.retry_at = 0;
+    node->install.identified = true;
+    space_update(node);
+    submit_switch(node);
+}
+
+static void submit_identity(struct node *node) {
+    node->install.job = (struct job){.run = run_identity, .done = identity_done};
+    node->host->submit(node->host, LANE_LOG, &node->install.job);
+}
+
 void install_start(struct node *node, const struct member_mark *mark) {
     check(!node->install.under_way);
     node->install = (struct install){
@@ -116,7 +144,7 @@ void install_start(struct node *node, const struct member_mark *mark) {
         .stage = staging_take(node),
         .mark = mark,
     };
-    submit_switch(node);
+    submit_identity(node);
 }
 
 void install_advance(struct node *node) {
@@ -125,8 +153,10 @@ void install_advance(struct node *node) {
     node->install.retry_at = UINT64_MAX; /* until it is done */
     if (node->install.switched)
         submit_reset(node);
-    else
+    else if (node->install.identified)
         submit_switch(node);
+    else
+        submit_identity(node);
 }
 
 uint64_t install_deadline(const struct node *node) {

@@ -140,6 +140,7 @@ static int open_member(struct node *node, const struct node_options *options,
     state_applied(node->state, &member.applied_index, &applied_term);
     state_configuration(node->state, &member.configuration_index, &member.configuration,
                         &member.configuration_size);
+    compaction_begin(node, recovery->mark.index, member.applied_index);
     result = member_new(&node->member, &member, &term, &vote);
     if (result < 0)
         return failure_set(failure, ERROR_INTERNAL,

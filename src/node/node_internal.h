@@ -91,8 +91,9 @@ struct staging {
 /* The switch to a staged state (install.c). */
 struct install {
     bool under_way;
-    bool switched;  /* only the log is left to be emptied ... */
-    bool reset_put; /* ... and that is in its buffer */
+    bool identified; /* the cluster id is written, */
+    bool switched;   /* and the state is in place: only the log is left to be emptied ... */
+    bool reset_put;  /* ... and that is in its buffer */
     struct job job;
     struct stage *stage;
     const struct member_mark *mark;
@@ -184,6 +185,8 @@ uint64_t space_deadline(const struct node *node);
 bool space_busy(const struct node *node);
 
 /* compaction.c */
+/* A mark at this index is in the log, from an earlier run or an installed state. */
+void compaction_begin(struct node *node, uint64_t mark_index, uint64_t applied_index);
 void compaction_start(struct node *node);
 void compaction_tick(struct node *node);
 uint64_t compaction_deadline(const struct node *node);

@@ -15,6 +15,15 @@ _open_clusters = []
 JOURNAL_LINES = 40
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "long: takes minutes; only with -m long (scripts/test long)")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("-m"):
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
+
+
 def pytest_sessionstart(session):
     for program in (RAFTKVD, RAFTKVCTL, RAFTKV_BENCH):
         if not program.exists():

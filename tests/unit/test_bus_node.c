@@ -285,8 +285,24 @@ static void changes_are_signalled_together_with_their_values(void **state) {
 
 /* ---- GetStatus ---- */
 
+#define STATUS_TYPES "stsststtttbssssttsttta(sttt)a(sttt)"
+
+static Raftkv__V1__SnapshotProgress progress_of_a_stream(char *member) {
+    Raftkv__V1__SnapshotProgress progress;
+
+    raftkv__v1__snapshot_progress__init(&progress);
+    progress.member = member;
+    progress.bytes = 1000;
+    progress.total_bytes = 4000;
+    progress.milliseconds = 250;
+    return progress;
+}
+
 static void get_status_answers_a_row_for_each_member(void **state) {
-    char error[] = "It did not answer within 2 s.", name[] = "nodeC", alarm[] = "no-space";
+    char error[] = "It did not answer within 2 s.", name[] = "nodeC", other[] = "nodeB",
+         alarm[] = "no-space";
+    Raftkv__V1__SnapshotProgress progress = progress_of_a_stream(other);
+    Raftkv__V1__SnapshotProgress *sending[] = {&progress, &progress};
     Raftkv__V1__MemberStatus silent = RAFTKV__V1__MEMBER_STATUS__INIT;
     Raftkv__V1__MemberStatus *members[] = {&fake.status, &silent};
     Raftkv__V1__StatusResponse body = RAFTKV__V1__STATUS_RESPONSE__INIT;
@@ -300,6 +316,12 @@ static void get_status_answers_a_row_for_each_member(void **state) {
     silent.error = error;
     fake.status.lag = 1;
     fake.status.alarm = alarm;
+    fake.status.snapshot_count = 3;
+    fake.status.snapshot_index = 90;
+    fake.status.snapshot_milliseconds = 12;
+    fake.status.receiving = &progress;
+    fake.status.sending = sending;
+    fake.status.n_sending = 2;
     body.self = &fake.status;
     body.n_members = 2;
     body.members = members;
@@ -310,8 +332,9 @@ static void get_status_answers_a_row_for_each_member(void **state) {
     assert_success(reply);
     assert_int_equal(fake.last->body_case, RAFTKV__V1__REQUEST__BODY_STATUS);
     assert_true(fake.last->status->cluster);
-    assert_true(sd_bus_message_enter_container(reply, 'a', "(stsststtttbsssstts)") > 0);
-    assert_true(sd_bus_message_read(reply, "(stsststtttbsssstts)", &text[0], &number[0], &text[1],
+    assert_true(sd_bus_message_enter_container(reply, 'a', "(" STATUS_TYPES ")") > 0);
+    assert_true(sd_bus_message_enter_container(reply, 'r', STATUS_TYPES) > 0);
+    assert_true(sd_bus_message_read(reply, "stsststtttbsssstts", &text[0], &number[0], &text[1],
                                     &text[2], &number[1], &text[3], &number[2], &number[3],
                                     &number[4], &number[5], &answers, &text[4], &text[5], &text[6],
                                     &text[7], &number[6], &number[7], &text[8]) > 0);
@@ -333,7 +356,22 @@ static void get_status_answers_a_row_for_each_member(void **state) {
     assert_int_equal(number[6], 1);
     assert_int_equal(number[7], 77);
     assert_string_equal(text[8], "no-space");
-    assert_true(sd_bus_message_enter_container(reply, 'r', "stsststtttbsssstts") > 0);
+    assert_true(sd_bus_message_read(reply, "ttt", &number[0], &number[1], &number[2]) > 0);
+    assert_int_equal(number[0], 3);
+    assert_int_equal(number[1], 90);
+    assert_int_equal(number[2], 12);
+    assert_true(
+        sd_bus_message_read(reply, "a(sttt)", 1, &text[0], &number[0], &number[1], &number[2]) > 0);
+    assert_string_equal(text[0], "nodeB");
+    assert_int_equal(number[0], 1000);
+    assert_int_equal(number[1], 4000);
+    assert_int_equal(number[2], 250);
+    assert_true(sd_bus_message_read(reply, "a(sttt)", 2, &text[0], &number[0], &number[1],
+                                    &number[2], &text[1], &number[3], &number[4], &number[5]) > 0);
+    assert_string_equal(text[0], "nodeB");
+    assert_string_equal(text[1], "nodeB");
+    assert_true(sd_bus_message_exit_container(reply) > 0);
+    assert_true(sd_bus_message_enter_container(reply, 'r', STATUS_TYPES) > 0);
     assert_true(sd_bus_message_read(reply, "s", &text[0]) > 0);
     assert_string_equal(text[0], "nodeC");
     assert_true(sd_bus_message_skip(reply, "tsststttt") >= 0);
@@ -354,13 +392,34 @@ static void a_node_without_cluster_gives_itself_only(void **state) {
     fake.response = &response;
     reply = call(*state, NODE, "GetStatus", "");
     assert_success(reply);
-    assert_true(sd_bus_message_enter_container(reply, 'a', "(stsststtttbsssstts)") > 0);
-    assert_true(sd_bus_message_enter_container(reply, 'r', "stsststtttbsssstts") > 0);
+    assert_true(sd_bus_message_enter_container(reply, 'a', "(" STATUS_TYPES ")") > 0);
+    assert_true(sd_bus_message_enter_container(reply, 'r', STATUS_TYPES) > 0);
     assert_true(sd_bus_message_read(reply, "s", &name) > 0);
     assert_string_equal(name, "nodeA");
-    assert_true(sd_bus_message_skip(reply, "tsststtttbsssstts") >= 0);
+    assert_true(sd_bus_message_skip(reply, "tsststtttbssssttsttta(sttt)a(sttt)") >= 0);
     assert_true(sd_bus_message_exit_container(reply) >= 0);
     assert_true(sd_bus_message_at_end(reply, false) > 0);
+}
+
+/* ---- Snapshot ---- */
+
+static void snapshot_answers_how_far_and_how_long(void **state) {
+    Raftkv__V1__SnapshotResponse body = RAFTKV__V1__SNAPSHOT_RESPONSE__INIT;
+    Raftkv__V1__Response response = RAFTKV__V1__RESPONSE__INIT;
+    _cleanup_message_ sd_bus_message *reply = NULL;
+    uint64_t index, milliseconds;
+
+    body.index = 123;
+    body.milliseconds = 45;
+    response.body_case = RAFTKV__V1__RESPONSE__BODY_SNAPSHOT;
+    response.snapshot = &body;
+    fake.response = &response;
+    reply = call(*state, NODE, "Snapshot", "");
+    assert_success(reply);
+    assert_int_equal(fake.last->body_case, RAFTKV__V1__REQUEST__BODY_SNAPSHOT);
+    assert_true(sd_bus_message_read(reply, "tt", &index, &milliseconds) > 0);
+    assert_int_equal(index, 123);
+    assert_int_equal(milliseconds, 45);
 }
 
 /* ---- text ---- */
@@ -402,6 +461,7 @@ int main(void) {
         TEST(changes_are_signalled_together_with_their_values),
         TEST(get_status_answers_a_row_for_each_member),
         TEST(a_node_without_cluster_gives_itself_only),
+        TEST(snapshot_answers_how_far_and_how_long),
         cmocka_unit_test(only_utf8_without_nul_and_noncharacters_is_text),
     };
 
