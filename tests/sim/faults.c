@@ -7,6 +7,7 @@
 #include "clients.h"
 #include "machine.h"
 #include "network.h"
+#include "oracle.h"
 
 enum fault {
     FAULT_CRASH,
@@ -65,6 +66,13 @@ static void plan_restarts(void) {
     }
 }
 
+/* Half of the time the leader: what goes wrong there is worse. */
+static struct machine *any_machine(void) {
+    struct machine *leader = chance_one_in(2) ? oracle_leader() : NULL;
+
+    return leader ? leader : &machines[chance_between(1, machine_count)];
+}
+
 static void crash(void) {
     struct machine *machine = &machines[chance_between(1, machine_count)];
 
@@ -86,7 +94,7 @@ static void crash_all(void) {
 }
 
 static void block(void) {
-    unsigned one = (unsigned)chance_between(1, machine_count);
+    unsigned one = any_machine()->number;
 
     faults.figures.partitions++;
     network_heal();
@@ -188,6 +196,7 @@ static void carry_out(enum fault fault) {
         slow_lane();
         break;
     case FAULT_PAUSE:
+        machine = any_machine();
         if (!machine_up(machine))
             break;
         faults.figures.pauses++;
@@ -245,6 +254,18 @@ bool faults_choose(const char *list) {
     return known;
 }
 
+/* Those that were named come all the time. */
+static void choose_odds(void) {
+    unsigned count = 0;
+
+    for (int i = 0; i < FAULT_COUNT; i++)
+        count += faults.chosen[i];
+    for (int i = 0; i < FAULT_COUNT; i++)
+        faults.odds[i] = faults.chosen[i] ? 100 / count : 0;
+    if (faults.pause > 4 * SECOND)
+        faults.pause = 4 * SECOND;
+}
+
 void faults_start(void) {
     static const unsigned most[FAULT_COUNT] = {
         [FAULT_CRASH] = 30, [FAULT_CRASH_ALL] = 3, [FAULT_WIPE] = 10, [FAULT_BLOCK] = 20,
@@ -256,9 +277,8 @@ void faults_start(void) {
     /* Not every kind in every seed, so that each also gets to meet calm ones. */
     for (int i = 0; i < FAULT_COUNT; i++)
         faults.odds[i] = chance_one_in(3) ? 0 : (unsigned)chance_below(most[i] + 1);
-    for (int i = 0; i < FAULT_COUNT && faults.some; i++)
-        if (!faults.chosen[i])
-            faults.odds[i] = 0;
+    if (faults.some)
+        choose_odds();
     network_options.break_one_in = chance_one_in(3) ? chance_between(50, 5000) : 0;
     world_after(chance_between(1, faults.pause), &faults.happening, next);
 }
