@@ -3,6 +3,8 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -78,21 +80,46 @@ bool address_valid(const char *address) {
     return address_split(address, host, &port) == 0 && host[0] && port != 0;
 }
 
+/* The IPv4 or IPv6 address that a host is, the former as an IPv4-mapped one. IPv4 as a resolver
+ * reads it: 0 and 127.1 are addresses. */
+static bool parse_numeric(const char *host, struct in6_addr *ret) {
+    struct in_addr ipv4;
+
+    if (inet_pton(AF_INET6, host, ret) == 1)
+        return true;
+    if (!host[0] || inet_aton(host, &ipv4) == 0)
+        return false;
+    memset(ret, 0, 10);
+    memset(ret->s6_addr + 10, 0xff, 2);
+    memcpy(ret->s6_addr + 12, &ipv4, 4);
+    return true;
+}
+
 bool address_is_wildcard(const char *address) {
+    static const uint8_t zeros[4];
     char host[ADDRESS_MAX + 1];
+    struct in6_addr numeric;
     unsigned port;
 
     if (address_split(address, host, &port) < 0)
         return false;
-    return host[0] == 0 || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
+    if (host[0] == 0)
+        return true;
+    return parse_numeric(host, &numeric) &&
+           (IN6_IS_ADDR_UNSPECIFIED(&numeric) ||
+            (IN6_IS_ADDR_V4MAPPED(&numeric) && memcmp(numeric.s6_addr + 12, zeros, 4) == 0));
 }
 
 bool address_is_loopback(const char *address) {
     char host[ADDRESS_MAX + 1];
+    struct in6_addr numeric;
     unsigned port;
 
     if (address_split(address, host, &port) < 0)
         return false;
-    return strcmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 ||
-           strcmp(host, "::1") == 0;
+    if (strcmp(host, "localhost") == 0)
+        return true;
+    return parse_numeric(host, &numeric) &&
+           (IN6_IS_ADDR_LOOPBACK(&numeric) ||
+            (IN6_IS_ADDR_V4MAPPED(&numeric) && numeric.s6_addr[12] == 127));
 }

@@ -15,7 +15,7 @@ bool member_name_valid(const char *name);
 int address_split(const char *address, char *ret_host, unsigned *ret_port);
 /* Whether address_split() takes it and the port is not 0: something one can dial. */
 bool address_valid(const char *address);
-/* Whether the host is a wildcard: 0.0.0.0, [::], or empty. */
+/* Whether the host is a wildcard: 0.0.0.0 or [::] in any spelling, or empty. */
 bool address_is_wildcard(const char *address);
-/* Whether the host is localhost, 127.0.0.0/8 or ::1. */
+/* Whether the host is localhost, or in 127.0.0.0/8 or ::1 in any spelling. */
 bool address_is_loopback(const char *address);
