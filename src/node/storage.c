@@ -41,7 +41,7 @@ static void run_write(struct job *job) {
             result = log_store_set_vote(node->log, write->term, write->vote);
         if (DEFECT(LOST_TRUNCATE) && write->first_index <= log_store_last_index(node->log))
             return;
-        if (result == 0 && write->count > 0)
+        if ((result == 0 || result == -ENOSPC) && write->count > 0)
             result = log_store_append(node->log, write->first_index, write->entries, write->count);
         node->write_put = result == 0 || result == -ENOSPC;
     }
