@@ -211,6 +211,24 @@ static void say_removed(uint64_t from) {
     say(from, &peer);
 }
 
+/* What is staged, or nearly that. */
+static void say_install(uint64_t from) {
+    Raftkv__V1__PeerMessage peer = RAFTKV__V1__PEER_MESSAGE__INIT;
+    Raftkv__V1__InstallSnapshot install = RAFTKV__V1__INSTALL_SNAPSHOT__INIT;
+    const struct member_mark *mark = &stand.staged;
+    uint8_t flags = take_byte(&input);
+
+    install.term = flags & 1 ? take_term() : stand.member->raft.current_term;
+    install.last_index = flags & 2 ? take_index() : mark->index;
+    install.last_term = flags & 4 ? take_term_of(install.last_index) : mark->term;
+    install.configuration_index = flags & 8 ? take_index() : mark->configuration_index;
+    install.configuration.data = mark->configuration;
+    install.configuration.len = mark->configuration_size - (flags & 16 && mark->index > 0);
+    peer.body_case = RAFTKV__V1__PEER_MESSAGE__BODY_INSTALL_SNAPSHOT;
+    peer.install_snapshot = &install;
+    say(from, &peer);
+}
+
 static void say_raw(uint64_t from) {
     struct input bytes = take_part(&input, take_byte(&input));
 
@@ -226,7 +244,8 @@ static void pass(void) {
 }
 
 static void settle(void) {
-    for (size_t i = 0; i < 100 && (stand.writing || stand.applying); i++) {
+    for (size_t i = 0; i < 100 && (stand.writing || stand.applying || stand.installing); i++) {
+        stand_finish_install();
         stand_finish_write();
         stand_finish_apply();
         stand_finish_load(i, false);
@@ -290,6 +309,50 @@ static void agree(void) {
     say(from, &peer);
 }
 
+/* ---- states ---- */
+
+/* The member's leader streams a state that is some entries ahead of the log, or anywhere. */
+static void stage(void) {
+    uint8_t ahead = take_byte(&input);
+    struct configuration configuration = take_configuration();
+    struct member_mark mark = {.term = stand.member->raft.current_term};
+    struct member_view view;
+
+    member_get_view(stand.member, &view);
+    mark.index = ahead < 0x80 ? view.last_index + ahead % 16 : take_index();
+    if (ahead & 0x40)
+        mark.term = take_term_of(mark.index);
+    mark.configuration_index = ahead & 0x20 ? take_index() : mark.index;
+    if (configuration.count == 0)
+        configuration = stand.member->committed;
+    if (configuration.count == 0)
+        return;
+    configuration_encode(&configuration, &mark.configuration, &mark.configuration_size);
+    stand_stage(view.leader, &mark);
+    raft_free(mark.configuration);
+}
+
+static void install(void) {
+    say_install(take_peer());
+}
+
+static void compact(void) {
+    uint8_t byte = take_byte(&input);
+
+    stand_compact(byte % 16, byte & 0x20 ? take_index() : UINT64_MAX, byte & 0x10);
+}
+
+/* A follower has staged what is applied here. */
+static void send_install(void) {
+    uint64_t to = take_peer();
+    struct member_mark mark;
+
+    if (!member_mark_applied(stand.member, &mark))
+        return;
+    (void)member_send_install(stand.member, to, &mark);
+    member_mark_deinit(&mark);
+}
+
 static void restart(void) {
     uint8_t byte = take_byte(&input);
 
@@ -302,9 +365,13 @@ static void operate(void) {
         say_timeout_now, say_removed,       say_raw};
     static void (*const others[])(void) = {pass,       settle, propose,   change,
                                            finish_one, agree,  set_links, NULL};
-    uint8_t operation = take_byte(&input) % 16;
+    static void (*const states[])(void) = {
+        stage, install, stand_unstage, stand_finish_install, compact, send_install, stage, compact};
+    uint8_t byte = take_byte(&input), operation = byte % 16;
 
-    if (operation < 7)
+    if (byte >= 0xf0)
+        states[byte % 8]();
+    else if (operation < 7)
         messages[operation](take_peer());
     else if (operation < 14)
         others[operation - 7]();

@@ -40,6 +40,9 @@ static void check_result(const Raftkv__V1__AppendEntriesResult *result) {
     if (result->rejected > 0 || result->term < stand.member->raft.current_term)
         return;
     check(result->last_log_index <= stand.last);
+    /* The state that takes the place of the log has it. */
+    if (stand.installing && result->last_log_index <= stand.staged.index)
+        return;
     if (result->last_log_index >= stand.first)
         check(stand.log[result->last_log_index].term ==
               entries_term(&stand.member->entries, result->last_log_index));
@@ -65,6 +68,10 @@ static void check_message(uint64_t to, const Raftkv__V1__PeerMessage *peer) {
         break;
     case RAFTKV__V1__PEER_MESSAGE__BODY_TIMEOUT_NOW:
         check_term(peer->timeout_now->term);
+        break;
+    case RAFTKV__V1__PEER_MESSAGE__BODY_INSTALL_SNAPSHOT:
+        check_term(peer->install_snapshot->term);
+        check(peer->install_snapshot->last_index <= stand.applied);
         break;
     default:
         break;
@@ -203,9 +210,14 @@ static void effect_persist(void *data, const struct member_write *write) {
     stand.write = *write;
 }
 
-static void cut_off(uint64_t index) {
+void stand_cut_off(uint64_t index) {
     for (; stand.last >= index; stand.last--)
         free(TAKE(stand.log[stand.last].data));
+}
+
+void stand_cut_beginning(uint64_t first) {
+    for (; stand.first < first; stand.first++)
+        free(TAKE(stand.log[stand.first].data));
 }
 
 static void make_durable(void) {
@@ -222,7 +234,7 @@ static void make_durable(void) {
     check(write->first_index >= stand.first && write->first_index <= stand.last + 1);
     /* What was applied stays. */
     check(write->first_index > stand.applied);
-    cut_off(write->first_index);
+    stand_cut_off(write->first_index);
     for (size_t i = 0; i < write->count; i++) {
         const struct log_entry *entry = &write->entries[i];
 
@@ -279,8 +291,7 @@ static void effect_snapshot_wanted(void *data, uint64_t id) {
 
 static void effect_install(void *data, const struct member_mark *mark) {
     (void)data;
-    (void)mark;
-    check(!"nothing was staged");
+    stand_begin_install(mark);
 }
 
 static void effect_changed(void *data) {
@@ -291,7 +302,7 @@ void stand_finish_write(void) {
     if (!stand.writing)
         return;
     fuzz_trace("a write ends");
-    stand.writing = false;
+    stand.writing = stand.write_before_install = false;
     make_durable();
     member_persisted(stand.member);
 }
@@ -322,6 +333,8 @@ void stand_finish_load(size_t which, bool empty) {
     /* What is committed can be read; else the node would rightly stop. */
     if (stand.loads[i].cookie == APPLY_COOKIE)
         empty = false;
+    if (first_index < stand.first)
+        empty = true; /* cut meanwhile */
     for (; !empty && count < stand.loads[i].count && count < APPEND_ENTRIES_MAX &&
            first_index + count <= stand.last;
          count++) {
@@ -474,8 +487,7 @@ static void compact(void) {
         stand.mark.configuration = TAKE(stand.log[configuration_index].data);
         stand.mark.configuration_size = stand.log[configuration_index].size;
     }
-    for (; stand.first <= stand.applied; stand.first++)
-        free(TAKE(stand.log[stand.first].data));
+    stand_cut_beginning(stand.applied + 1);
 }
 
 void stand_restart(bool written, bool compacted) {
@@ -484,6 +496,7 @@ void stand_restart(bool written, bool compacted) {
     if (stand.writing && written)
         make_durable();
     end();
+    stand_forget_snapshots(written);
     if (compacted)
         compact();
     start();
@@ -491,8 +504,9 @@ void stand_restart(bool written, bool compacted) {
 
 void stand_stop(void) {
     end();
-    cut_off(stand.first);
-    free(TAKE(stand.mark.configuration));
+    stand_forget_snapshots(false);
+    stand_cut_off(stand.first);
+    member_mark_deinit(&stand.mark);
 }
 
 bool stand_has_room(void) {
@@ -585,6 +599,8 @@ void stand_look(void) {
     check(view.commit_index <= view.last_index || view.commit_index == stand.applied);
     check(!view.serving || view.state == MEMBER_LEADER);
     check(view.leader == 0 || view.leader != STAND_OWN_ID || view.state == MEMBER_LEADER);
+    if (stand.staged.index > 0 && !member_has_staged(stand.member))
+        member_mark_deinit(&stand.staged); /* not wanted any more */
     member_peers(stand.member, &peers);
     check(member_busy(stand.member) || !(stand.writing || stand.applying));
     fuzz_trace("%s in term %" PRIu64 ": log %" PRIu64 " to %" PRIu64 ", durable %" PRIu64

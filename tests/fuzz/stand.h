@@ -36,11 +36,7 @@ struct stand {
     uint64_t term, vote;
     struct stand_entry log[STAND_LOG_MAX];
     uint64_t first, last;
-    struct {
-        uint64_t index, term, configuration_index;
-        uint8_t *configuration;
-        size_t configuration_size;
-    } mark;
+    struct member_mark mark;
     uint64_t applied;
     uint64_t configuration_index;
 
@@ -61,6 +57,11 @@ struct stand {
     } identifies[STAND_IDENTIFIES_MAX];
     size_t identify_count;
     size_t open; /* proposals and changes without an answer */
+
+    /* A state beside the current one, which may be on its way to take its place; the mark up to
+     * which the log is being cut. Index 0: none. */
+    struct member_mark staged, compacting;
+    bool installing, write_before_install;
 
     /* What the links are like. */
     size_t backlog;
@@ -90,6 +91,14 @@ void stand_finish_load(size_t which, bool empty);
 /* The node with this id answers, or nobody does (0). */
 void stand_finish_identify(size_t which, uint64_t id);
 
+/* A state that this member has streamed is staged, unless it is none that src/node would take. */
+void stand_stage(uint64_t from, const struct member_mark *mark);
+void stand_unstage(void);
+void stand_finish_install(void);
+/* The first call takes a mark, the next one marks and cuts the log: as far as it may go, or less.
+ */
+void stand_compact(uint64_t trailing, uint64_t still_wanted, bool whole);
+
 /* Bytes of a PeerMessage arrive from a member. */
 void stand_receive(uint64_t from, const uint8_t *data, size_t size);
 void stand_propose(uint8_t type, size_t size);
@@ -100,3 +109,12 @@ void stand_pass(uint64_t ms);
 struct server stand_server(uint64_t id, enum member_role role, bool promoting);
 /* Holds the member's view against the one before. */
 void stand_look(void);
+
+/* stand.c, for stand_snapshot.c: entries from this index on go; those before it go.
+ */
+void stand_cut_off(uint64_t index);
+void stand_cut_beginning(uint64_t first);
+
+/* stand_snapshot.c, for stand.c. */
+void stand_begin_install(const struct member_mark *mark);
+void stand_forget_snapshots(bool installed);
