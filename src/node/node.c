@@ -224,6 +224,8 @@ int node_open(struct node **ret, struct host *host, const struct node_options *o
         options->trailing_entries ? options->trailing_entries : TRAILING_ENTRIES_DEFAULT;
     node->limits.trailing_bytes =
         options->trailing_bytes ? options->trailing_bytes : TRAILING_BYTES_DEFAULT;
+    node->limits.chunk_bytes =
+        options->snapshot_chunk_bytes ? options->snapshot_chunk_bytes : SNAPSHOT_CHUNK_BYTES;
     result = open_all(node, options, failure);
     if (result != 0) {
         node_close(node);

@@ -147,6 +147,7 @@ struct node {
     struct space space;                 /* space.c */
     struct {
         uint64_t snapshot_entries, snapshot_bytes, trailing_entries, trailing_bytes;
+        size_t chunk_bytes;
     } limits;
 
     /* doors.c */
@@ -198,7 +199,7 @@ void streams_want(struct node *node, uint64_t id);
 void streams_receive_ack(struct node *node, uint64_t from, const Raftkv__V1__SnapshotAck *ack);
 void streams_advance(struct node *node);
 uint64_t streams_deadline(const struct node *node);
-/* The first index that a stream under way will need after it; UINT64_MAX: none. */
+/* The first index that must stay in the log for a stream under way; UINT64_MAX: none. */
 uint64_t streams_keep_from(const struct node *node);
 bool streams_busy(const struct node *node);
 void streams_deinit(struct node *node);

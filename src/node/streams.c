@@ -76,8 +76,8 @@ static void run_next(struct job *job) {
     struct stream *stream = container_of(job, struct stream, job);
     struct part *part = &stream->window[(stream->made + 1) % STREAM_WINDOW];
 
-    stream->result =
-        snapshot_next(stream->snapshot, SNAPSHOT_CHUNK_BYTES, &part->chunk, &part->last);
+    stream->result = snapshot_next(stream->snapshot, stream->node->limits.chunk_bytes, &part->chunk,
+                                   &part->last);
 }
 
 static void make_next(struct stream *stream);
@@ -300,12 +300,13 @@ void streams_want(struct node *node, uint64_t id) {
 
 /* ---- for the others ---- */
 
+/* The entry of the snapshot itself stays too: raft has to know its term to go on behind it. */
 uint64_t streams_keep_from(const struct node *node) {
     uint64_t keep_from = UINT64_MAX;
 
     for (size_t i = 0; i < STREAMS_MAX; i++) {
         const struct stream *stream = &node->streams[i];
-        uint64_t index = stream->phase == STREAM_OPENING ? 1 : stream->mark.index + 1;
+        uint64_t index = stream->phase == STREAM_OPENING ? 1 : stream->mark.index;
 
         if (stream->phase != STREAM_UNUSED && stream->phase != STREAM_CLOSING && index < keep_from)
             keep_from = index;

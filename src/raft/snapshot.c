@@ -102,8 +102,11 @@ bool member_needs_snapshot(const struct member *member, uint64_t id) {
 
     if (!member_is_leader(member) || raft_match_index(&member->raft, id, &match) != 0)
         return false;
-    /* As libraft sees it: the term of what matches is no longer known. */
-    return match < member->raft.trail.offset && match != member->raft.trail.snapshot.index;
+    /* As libraft sees it: the term of what matches is no longer known, also when that is the entry
+     * right before the log. */
+    if (match == 0)
+        return member->raft.trail.offset > 0;
+    return match <= member->raft.trail.offset && match != member->raft.trail.snapshot.index;
 }
 
 bool member_send_install(struct member *member, uint64_t id, const struct member_mark *mark) {

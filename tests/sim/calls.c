@@ -21,6 +21,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/check.h"
+#include "base/memory.h"
 #include "disk.h"
 #include "world.h"
 
@@ -157,6 +159,14 @@ int unlink(const char *path) {
     return (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
 }
 
+int rmdir(const char *path) {
+    struct disk *disk;
+
+    if (disk_path(path, &disk))
+        return (int)answer(disk_rmdir(disk, path));
+    return (int)syscall(SYS_unlinkat, AT_FDCWD, path, AT_REMOVEDIR);
+}
+
 int mkdir(const char *path, mode_t mode) {
     struct disk *disk;
 
@@ -245,10 +255,13 @@ int statvfs64(const char *restrict path, struct statvfs64 *restrict ret) {
 
 /* ---- directories ---- */
 
+enum { NAME_SIZE = 64 };
+
+/* With the names as they were when it was opened: whoever reads may remove what he has read. */
 struct __dirstream {
-    struct disk *disk;
     int fd;
-    size_t position;
+    char (*names)[NAME_SIZE];
+    size_t count, position;
     union {
         struct dirent entry;
         struct dirent64 entry64;
@@ -258,6 +271,8 @@ struct __dirstream {
 /* Real directories are nobody's business here. */
 DIR *opendir(const char *path) {
     struct disk *disk;
+    size_t position = 0;
+    const char *name;
     DIR *directory;
     int fd;
 
@@ -269,18 +284,20 @@ DIR *opendir(const char *path) {
     if (fd < 0)
         return NULL;
     directory = calloc(1, sizeof *directory);
-    directory->disk = disk;
     directory->fd = fd;
+    while ((name = disk_next_name(disk, disk_path_of(fd), &position))) {
+        directory->names =
+            xrealloc(directory->names, (directory->count + 1) * sizeof *directory->names);
+        check(strlen(name) < NAME_SIZE);
+        strcpy(directory->names[directory->count++], name);
+    }
     return directory;
 }
 
 struct dirent *readdir(DIR *directory) {
-    const char *name =
-        disk_next_name(directory->disk, disk_path_of(directory->fd), &directory->position);
-
-    if (!name)
+    if (directory->position == directory->count)
         return NULL;
-    strcpy(directory->entry.d_name, name);
+    strcpy(directory->entry.d_name, directory->names[directory->position++]);
     return &directory->entry;
 }
 
@@ -294,6 +311,7 @@ int dirfd(DIR *directory) {
 
 int closedir(DIR *directory) {
     disk_close(directory->fd);
+    free(directory->names);
     free(directory);
     return 0;
 }

@@ -649,6 +649,21 @@ int disk_mkdir(struct disk *disk, const char *path) {
     return find(&disk->names, path) ? -EEXIST : create(disk, path, true);
 }
 
+int disk_rmdir(struct disk *disk, const char *path) {
+    struct entry *entry = find(&disk->names, path);
+    size_t position = 0;
+
+    if (!entry)
+        return -ENOENT;
+    if (!entry->inode->directory)
+        return -ENOTDIR;
+    if (disk_next_name(disk, path, &position))
+        return -ENOTEMPTY;
+    count_operation(disk);
+    note(disk, CHANGE_UNLINK, path, NULL, entry->inode);
+    return 0;
+}
+
 static void fill(const struct inode *inode, struct stat *ret) {
     *ret = (struct stat){
         .st_ino = inode->number,

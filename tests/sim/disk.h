@@ -76,5 +76,7 @@ int disk_mkdir(struct disk *disk, const char *path);
 int disk_stat(struct disk *disk, const char *path, struct stat *ret);
 int disk_fstat(int descriptor, struct stat *ret);
 const char *disk_path_of(int descriptor);
-/* The names in a directory, one after the other, from *position = 0; NULL at the end. */
+int disk_rmdir(struct disk *disk, const char *path);
+/* The names in a directory, one after the other, from *position = 0; NULL at the end. Names must
+ * not change meanwhile. */
 const char *disk_next_name(struct disk *disk, const char *directory, size_t *position);

@@ -281,6 +281,7 @@ static void forget_work(struct node *node) {
     member->write_under_way = member->applying = member->loading_for_apply = false;
     for (size_t i = 0; i < member->sender_count; i++)
         member->senders[i].loading = false;
+    node->compaction.under_way = node->install.under_way = node->space.under_way = false;
 }
 
 static void bury(struct machine *machine) {
@@ -359,6 +360,9 @@ void machine_start(struct machine *machine) {
         .heartbeat = 100,
         .state_cache_size = 512 * 1024,
         .log_file_size = machine->log_file_size,
+        .snapshot_entries = machine->snapshot_entries,
+        .trailing_entries = machine->trailing_entries,
+        .snapshot_chunk_bytes = machine->snapshot_chunk_bytes,
     };
     struct failure failure = {0};
     int result;

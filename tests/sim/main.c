@@ -123,13 +123,22 @@ static void begin(void) {
         .value_max = large ? 200 * 1024 : 8 * 1024,
     };
 
+    bool compacts = !chance_one_in(3); /* and so followers are behind the log */
+
     oracle_init();
+    if (compacts && chance_one_in(2))
+        clients.keys = (unsigned)chance_between(1, MODEL_KEYS_MAX);
     machine_count = (unsigned)chance_between(3, MACHINES_MAX - 2);
     for (unsigned i = 1; i <= machine_count; i++) {
         machine_init(&machines[i], i);
         machines[i].bootstrap = i == 1;
         if (large)
             machines[i].log_file_size *= 8;
+        if (compacts) {
+            machines[i].snapshot_entries = chance_latency(5, 500);
+            machines[i].trailing_entries = chance_latency(1, 300);
+            machines[i].snapshot_chunk_bytes = chance_latency(50, 16 * 1024);
+        }
         machine_start(&machines[i]);
     }
     admin_start(chance_one_in(10) ? 1 : 3, !chance_one_in(4));
@@ -173,10 +182,12 @@ static void run_seed(uint64_t seed) {
         printf("seed %" PRIu64 ": %" PRIu64 " events, %" PRIu64 " messages, %" PRIu64
                " entries, %" PRIu64 " acknowledged, %" PRIu64 " refused, %" PRIu64
                " unknown, %" PRIu64 " reads, %" PRIu64
-               " crashes, %lu partitions, %lu changes, %lu wiped disks\n",
+               " crashes, %lu partitions, %lu changes, %lu wiped disks, %lu cuts of logs, %lu "
+               "installs\n",
                seed, world_event_count(), network_messages(), oracle_committed(),
                clients->acknowledged, clients->refused, clients->unknown, clients->reads, crashes,
-               faults->partitions, admin_figures()->done, admin_figures()->wiped);
+               faults->partitions, admin_figures()->done, admin_figures()->wiped,
+               oracle_figures()->cuts, oracle_figures()->installs);
     printf("hash: %016" PRIx64 "\n", record_hash());
     fflush(stdout);
     _Exit(EXIT_SUCCESS);

@@ -24,7 +24,7 @@ struct seen {
     uint64_t term;
     uint64_t leads; /* the term in which it was seen leading in this life */
     uint64_t committed;
-    uint64_t applied;
+    uint64_t first_index;
 };
 
 /* An entry that some node had: index and term say what it holds. */
@@ -50,6 +50,7 @@ static struct {
     size_t configuration_count;
     uint64_t *state_hashes; /* by applied index; 0: not seen */
     size_t state_hash_capacity;
+    struct oracle_figures figures;
 } oracle;
 
 /* ---- terms ---- */
@@ -58,7 +59,7 @@ static uint64_t term_at(const struct terms *terms, uint64_t index) {
     return index >= 1 && index <= terms->last ? terms->terms[index] : 0;
 }
 
-static void set_term(struct terms *terms, uint64_t index, uint64_t term) {
+static void make_room(struct terms *terms, uint64_t index) {
     if (index >= terms->capacity) {
         size_t capacity = terms->capacity ? terms->capacity : 1024;
 
@@ -69,7 +70,18 @@ static void set_term(struct terms *terms, uint64_t index, uint64_t term) {
                (capacity - terms->capacity) * sizeof *terms->terms);
         terms->capacity = capacity;
     }
+}
+
+static void set_term(struct terms *terms, uint64_t index, uint64_t term) {
+    make_room(terms, index);
     terms->terms[index] = term;
+    terms->last = index;
+}
+
+/* What comes before and at the index is known as a state only. */
+static void begin_behind(struct terms *terms, uint64_t index) {
+    make_room(terms, index);
+    memset(terms->terms, 0, (index + 1) * sizeof *terms->terms);
     terms->last = index;
 }
 
@@ -154,7 +166,10 @@ static void see_entry(const struct machine *machine, const struct member *member
     must(fact->hash == hash,
          "log matching: entry %" PRIu64 " of term %" PRIu64 " is another one on %s", index, term,
          machine->name);
-    must(fact->previous_term == previous_term,
+    /* Before the first entry of a log that was cut it may be unknown. */
+    if (fact->previous_term == 0)
+        fact->previous_term = previous_term;
+    must(fact->previous_term == previous_term || previous_term == 0,
          "log matching: before entry %" PRIu64 " of term %" PRIu64
          " %s has an entry of term %" PRIu64 ", another node one of term %" PRIu64,
          index, term, machine->name, previous_term, fact->previous_term);
@@ -170,6 +185,8 @@ static bool look_at_log(struct machine *machine, const struct member *member) {
     while (first > entries->first_index &&
            entries_term(entries, first - 1) != term_at(log, first - 1))
         first--;
+    if (first == entries->first_index && log->last + 1 < first)
+        begin_behind(log, first - 1);
     log->last = first - 1;
     for (uint64_t index = first; index <= entries->last_index; index++) {
         uint64_t term = entries_term(entries, index);
@@ -282,6 +299,22 @@ static void note_configuration(uint64_t index, const struct log_entry *entry) {
         check_step(configuration - 1, configuration);
 }
 
+/* Digest of the newest configuration that was applied below an index. */
+static uint64_t configuration_before(uint64_t index) {
+    struct raft_configuration raft;
+    uint64_t digest;
+    size_t i = oracle.configuration_count;
+
+    while (i > 0 && oracle.configurations[i - 1].index >= index)
+        i--;
+    if (i == 0)
+        return 1;
+    configuration_to_raft(&oracle.configurations[i - 1], &raft);
+    digest = configuration_digest(&raft);
+    raft_configuration_close(&raft);
+    return digest;
+}
+
 /* libraft goes by the newest configuration in the log, committed or not (hazard L1). */
 static void look_at_configuration(struct machine *machine, const struct member *member) {
     const struct raft_configuration *used = &member->raft.configuration;
@@ -298,8 +331,12 @@ static void look_at_configuration(struct machine *machine, const struct member *
         fact = found;
         break;
     }
-    if (!fact)
+    if (!fact) {
+        must(member->installing || configuration_before(member->entries.first_index) == hash,
+             "%s's libraft does not go by the configuration that was current when its log was cut",
+             machine->name);
         return;
+    }
     must(member->raft.configuration_uncommitted_index == 0 ||
              member->raft.configuration_uncommitted_index == fact->index,
          "%s's libraft takes entry %" PRIu64 " for a configuration, but that is entry %" PRIu64,
@@ -314,6 +351,14 @@ void oracle_look(struct machine *machine) {
     struct seen *seen = &oracle.seen[machine->number];
     bool changed;
 
+    if (member->entries.first_index > seen->first_index && !member->installing) {
+        record("%s has entries from %" PRIu64 " on", machine->name, member->entries.first_index);
+        oracle.figures.cuts++;
+        seen->first_index = member->entries.first_index;
+    }
+    must(member->installing || member->entries.first_index <= member->applied_index + 1,
+         "%s has cut its log up to %" PRIu64 ", but has applied only %" PRIu64, machine->name,
+         member->entries.first_index - 1, member->applied_index);
     must(member->raft.current_term >= seen->term, "%s's term falls from %" PRIu64 " to %" PRIu64,
          machine->name, seen->term, (uint64_t)member->raft.current_term);
     seen->term = member->raft.current_term;
@@ -364,11 +409,27 @@ static void look_at_entry(struct machine *machine, uint64_t index, const struct 
          index);
 }
 
+static uint64_t configuration_index_at(uint64_t index) {
+    for (size_t i = oracle.configuration_count; i > 0; i--)
+        if (oracle.configurations[i - 1].index <= index)
+            return oracle.configurations[i - 1].index;
+    return 0;
+}
+
 static void look_at_state(struct machine *machine) {
-    uint64_t index, term, hash;
+    uint64_t index, term, hash, configuration_index;
+    const uint8_t *data;
+    size_t size;
     int r;
 
     state_applied(machine->node->state, &index, &term);
+    must(term == model_term(index),
+         "the state of %s at index %" PRIu64 " says term %" PRIu64 ", not %" PRIu64, machine->name,
+         index, term, model_term(index));
+    state_configuration(machine->node->state, &configuration_index, &data, &size);
+    must(configuration_index == configuration_index_at(index),
+         "the state of %s at index %" PRIu64 " says configuration %" PRIu64 ", not %" PRIu64,
+         machine->name, index, configuration_index, configuration_index_at(index));
     r = state_hash(machine->node->state, &hash);
     must(r == 0, "%s can't read its state", machine->name);
     if (index >= oracle.state_hash_capacity) {
@@ -384,12 +445,38 @@ static void look_at_state(struct machine *machine) {
     oracle.state_hashes[index] = hash;
 }
 
+/* A state that came from the leader has taken the place of this node's. */
+static void look_at_install(struct machine *machine) {
+    const struct node *node = machine->node;
+    const struct install *install = &node->install;
+    uint64_t index, term;
+
+    if (!install->identified || install->result != 0)
+        return;
+    if (install->switched) {
+        if (install->mark)
+            begin_behind(&oracle.seen[machine->number].durable, install->mark->index);
+        return;
+    }
+    state_applied(node->state, &index, &term);
+    must(index == install->mark->index && term == install->mark->term,
+         "%s has installed the state at %" PRIu64 ", not %" PRIu64, machine->name, index,
+         install->mark->index);
+    must(index <= model_last(), "%s has installed index %" PRIu64 ", which nobody had applied",
+         machine->name, index);
+    record("%s installs %" PRIu64, machine->name, index);
+    oracle.figures.installs++;
+    look_at_state(machine);
+}
+
 void oracle_ran(struct machine *machine, struct job *job) {
     struct node *node = machine->node;
     uint64_t applied, term;
 
     if (job == &node->persist_job)
         look_at_write(machine);
+    if (job == &node->install.job)
+        look_at_install(machine);
     if (job != &node->apply_job || node->apply_result != 0)
         return;
     for (size_t i = 0; i < node->apply_count; i++)
@@ -406,7 +493,8 @@ void oracle_started(struct machine *machine) {
     const struct member *member = node_member(machine->node);
     uint64_t applied, term;
 
-    seen->durable.last = member->entries.first_index - 1;
+    seen->first_index = member->entries.first_index;
+    begin_behind(&seen->durable, seen->first_index - 1);
     for (uint64_t i = member->entries.first_index; i <= member->durable_index; i++)
         set_term(&seen->durable, i, entries_term(&member->entries, i));
     state_applied(machine->node->state, &applied, &term);
@@ -445,6 +533,10 @@ void oracle_init(void) {
 
 uint64_t oracle_committed(void) {
     return oracle.committed.last;
+}
+
+const struct oracle_figures *oracle_figures(void) {
+    return &oracle.figures;
 }
 
 struct machine *oracle_leader(void) {

@@ -28,5 +28,9 @@ const struct configuration *oracle_configuration(uint64_t index);
 uint64_t oracle_committed(void);
 /* The one leader that serves in the highest term; NULL: none. */
 struct machine *oracle_leader(void);
+struct oracle_figures {
+    unsigned long cuts, installs;
+};
+const struct oracle_figures *oracle_figures(void);
 /* Whether all members, by the leader's configuration, have the same state, complete. */
 bool oracle_agree(void);

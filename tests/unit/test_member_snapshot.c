@@ -100,6 +100,38 @@ static void a_follower_behind_the_log_gets_the_state(void **state) {
         assert_int_equal(world_node(id)->applied, world_node(world_leader())->applied);
 }
 
+static uint64_t unreached; /* what is sent to it is lost */
+
+static bool is_reached(const struct world_message *message, const Raftkv__V1__PeerMessage *peer) {
+    (void)peer;
+    return message->to != unreached;
+}
+
+static void a_follower_that_ends_right_before_a_cut_log_gets_the_state(void **state) {
+    uint64_t leader = world_leader(), away = other_than(leader), last;
+    struct member_mark mark;
+
+    (void)state;
+    propose_many(2);
+    world_pass(500);
+    unreached = away;
+    world.filter = is_reached;
+    last = world_node(away)->member->entries.last_index;
+    assert_int_equal(last, world_node(leader)->applied);
+    propose_many(2);
+    world_compact(leader, world_node(leader)->applied - last);
+    assert_int_equal(world_node(leader)->member->entries.first_index, last + 1);
+    unreached = 0;
+    assert_true(world_run(wanted, 5000));
+    assert_true(member_needs_snapshot(world_node(leader)->member, away));
+    mark = stage(away);
+    assert_true(member_send_install(world_node(leader)->member, away, &mark));
+    world_pass(3000);
+    assert_int_equal(world_node(away)->applied, world_node(leader)->applied);
+    assert_false(member_needs_snapshot(world_node(leader)->member, away));
+    member_mark_deinit(&mark);
+}
+
 static void an_install_without_a_staged_state_is_ignored(void **state) {
     uint64_t leader = world_leader(), away = leave_behind();
     struct member_mark mark;
@@ -239,6 +271,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         THREE(a_cut_log_still_serves_a_follower_that_is_near),
         THREE(a_follower_behind_the_log_gets_the_state),
+        THREE(a_follower_that_ends_right_before_a_cut_log_gets_the_state),
         THREE(an_install_without_a_staged_state_is_ignored),
         THREE(L12_a_write_under_way_when_a_snapshot_is_installed_is_not_reported),
         THREE(L13_nothing_is_compacted_twice_or_while_installing),
