@@ -220,7 +220,8 @@ static bool may_begin(const struct node *node, uint64_t from,
 
     member_get_view(node->member, &view);
     return part->sequence == 1 && view.leader == from && part->index > view.applied_index &&
-           part->term > 0 && part->term <= view.term && !node->install.under_way &&
+           part->term > 0 && part->term <= view.term && part->configuration_index > 0 &&
+           part->configuration_index <= part->index && !node->install.under_way &&
            configuration_decode(part->configuration.data, part->configuration.len, &ignored,
                                 &reason) == 0;
 }

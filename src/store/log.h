@@ -6,7 +6,7 @@
  *
  * log: the raft log, term and vote. All functions run on the log lane, one at a time
  * (log_store_open before there are lanes). The format on disk and the rules of the scan at start
- * are in ARCHITECTURE.md, "Formats on disk".
+ * are in ARCHITECTURE.md, "Formats on disk" and "Damage".
  */
 #pragma once
 

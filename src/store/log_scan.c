@@ -1,4 +1,4 @@
-/* The scan at start. The rules are in ARCHITECTURE.md, "Formats on disk". */
+/* The scan at start. The rules are in ARCHITECTURE.md, "Damage". */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>

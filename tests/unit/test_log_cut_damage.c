@@ -1,6 +1,6 @@
 /*
  * What a start says to a damaged log that was cut, and to one whose cutting was interrupted: the
- * table in ARCHITECTURE.md, "Formats on disk".
+ * table in ARCHITECTURE.md, "Damage".
  */
 #include "test_log_bytes.h"
 

@@ -1,5 +1,5 @@
 /*
- * What a start says to a damaged log: the table in ARCHITECTURE.md, "Formats on disk". Either the
+ * What a start says to a damaged log: the table in ARCHITECTURE.md, "Damage". Either the
  * start is refused, with the file and what is wrong with it, or the very last flush is cut off and
  * reported with its place; nothing that was flushed before goes silently.
  */
