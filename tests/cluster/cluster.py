@@ -1,5 +1,6 @@
 """Real nodes on loopback: started, stopped, killed and paused by their process ids."""
 
+import atexit
 import ctypes
 import os
 import random
@@ -73,9 +74,11 @@ def free_port():
 
 
 def make_directory():
-    """On a disk, where a flush is a flush: /tmp may be in memory."""
+    """On a disk, where a flush is a flush: /tmp may be in memory. Whoever asked for it removes it;
+    what is left goes at the end of the process."""
     parent = os.environ.get("TMPDIR", "/var/tmp")
     directory = Path(tempfile.mkdtemp(prefix="raftkv-cluster.", dir=parent))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
     directory.chmod(0o755)
     return directory
 

@@ -2,7 +2,9 @@
 
 RAFTKV_BUILD names the build directory whose programs are tested; scripts/test sets it."""
 
+import signal
 import sys
+from contextlib import ExitStack
 
 sys.dont_write_bytecode = True
 
@@ -24,7 +26,13 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [item for item in items if not item.get_closest_marker("long")]
 
 
+def _end(number, frame):
+    raise KeyboardInterrupt
+
+
 def pytest_sessionstart(session):
+    # So that a time limit around the tests ends their nodes and removes their files.
+    signal.signal(signal.SIGTERM, _end)
     for program in (RAFTKVD, RAFTKVCTL, RAFTKV_BENCH):
         if not program.exists():
             pytest.exit(f"{program} is missing: build it, or set RAFTKV_BUILD", returncode=2)
@@ -56,21 +64,28 @@ def _close(cluster):
         _open_clusters.remove(cluster)
 
 
+def _close_from(before):
+    """Closes the clusters made since then, all of them also when one does not end well."""
+    with ExitStack() as stack:
+        for cluster in _open_clusters[before:]:
+            stack.callback(_close, cluster)
+
+
 @pytest.fixture
 def make_cluster():
     """Makes clusters that are the test's own, for tests that hurt them."""
     before = len(_open_clusters)
     yield lambda size=3, settings=(): _make(size, settings)
-    for cluster in _open_clusters[before:]:
-        _close(cluster)
+    _close_from(before)
 
 
 @pytest.fixture(scope="module")
 def _shared_cluster():
     before = len(_open_clusters)
-    yield _make(3)
-    for cluster in _open_clusters[before:]:
-        _close(cluster)
+    try:
+        yield _make(3)
+    finally:
+        _close_from(before)
 
 
 @pytest.fixture
