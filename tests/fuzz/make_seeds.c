@@ -16,12 +16,12 @@
 #include "raft/configuration.h"
 #include "rpc/frame.h"
 #include "rpc/hello.h"
-#include "store/backup.h"
+#include "seeds.h"
 #include "store/record.h"
 
 static const char *top;
 
-static void write_seed(const char *target, const void *data, size_t size) {
+void write_seed(const char *target, const void *data, size_t size) {
     static unsigned number;
     _cleanup_free_ char *directory = xasprintf("%s/%s", top, target);
     char name[16];
@@ -31,9 +31,8 @@ static void write_seed(const char *target, const void *data, size_t size) {
     fuzz_write_file(directory, name, data, size);
 }
 
-/* A seed of some first bytes and a body. */
-static void write_with(const char *target, const void *first, size_t first_size, const void *body,
-                       size_t body_size) {
+void write_with(const char *target, const void *first, size_t first_size, const void *body,
+                size_t body_size) {
     struct buffer buffer = BUFFER_NULL;
 
     buffer_append(&buffer, first, first_size);
@@ -266,6 +265,55 @@ static void write_append(unsigned short type, void *data, size_t size, unsigned 
     write_message(&message);
 }
 
+/* What raft does not get to see: the words around a state that is streamed. */
+static void write_peer(Raftkv__V1__PeerMessage__BodyCase body, void *message) {
+    Raftkv__V1__PeerMessage peer = RAFTKV__V1__PEER_MESSAGE__INIT;
+    uint8_t *data;
+    size_t size;
+
+    peer.body_case = body;
+    peer.append_entries = message; /* all bodies share their place */
+    data = pack(&peer.base, 0, &size);
+    write_seed("peer_message", data, size);
+    free(data);
+}
+
+static void streams(void) {
+    struct configuration configuration = some_configuration(3);
+    Raftkv__V1__InstallSnapshot install = RAFTKV__V1__INSTALL_SNAPSHOT__INIT;
+    Raftkv__V1__SnapshotPart part = RAFTKV__V1__SNAPSHOT_PART__INIT;
+    Raftkv__V1__SnapshotAck ack = RAFTKV__V1__SNAPSHOT_ACK__INIT;
+
+    configuration_encode(&configuration, &install.configuration.data, &install.configuration.len);
+    install.term = 4;
+    install.last_index = 100;
+    install.last_term = 3;
+    install.configuration_index = 7;
+    write_peer(RAFTKV__V1__PEER_MESSAGE__BODY_INSTALL_SNAPSHOT, &install);
+    part.stream = 4711;
+    part.index = 100;
+    part.term = 3;
+    part.configuration_index = 7;
+    part.configuration = install.configuration;
+    part.sequence = 1;
+    part.chunk = bytes("chunk");
+    part.total_bytes = 1000;
+    write_peer(RAFTKV__V1__PEER_MESSAGE__BODY_SNAPSHOT_PART, &part);
+    part.configuration.len = 0;
+    part.sequence = 2;
+    part.last = true;
+    write_peer(RAFTKV__V1__PEER_MESSAGE__BODY_SNAPSHOT_PART, &part);
+    ack.stream = 4711;
+    ack.next = 3;
+    ack.complete = true;
+    write_peer(RAFTKV__V1__PEER_MESSAGE__BODY_SNAPSHOT_ACK, &ack);
+    ack.next = 1;
+    ack.complete = false;
+    ack.unknown = true;
+    write_peer(RAFTKV__V1__PEER_MESSAGE__BODY_SNAPSHOT_ACK, &ack);
+    raft_free(install.configuration.data);
+}
+
 static void peer_messages(void) {
     struct configuration configuration = some_configuration(3);
     struct raft_message message = {.type = RAFT_APPEND_ENTRIES_RESULT};
@@ -317,12 +365,24 @@ static void member(void) {
     static const uint8_t takes_back[] = {0x15, 0, 0, 0, 2, 3, 0, 0, 9, 0, 0, 0, 0, 8, 0,    0, 1,
                                          0,    3, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 9, 9, 0x80, 8};
 
+    /* a leader streams a state that is ahead, says that it be installed, and goes on; a restart */
+    static const uint8_t installs[] = {0x15, 0, 0,    0,  2,    3, 0,    0, 9, 0,    3, 0,
+                                       3,    8, 0xf0, 10, 0x15, 0, 0xf1, 0, 0, 0xf3, 8, 0,
+                                       0,    1, 0,    0,  0,    0, 0,    0, 8, 15,   1, 8};
+    /* alone, it leads, compacts, keeps some of the log, streams to a member that was added, and is
+     * started again in the middle of another compaction */
+    static const uint8_t compacts[] = {
+        1,  0, 7,    6, 8, 9,    0x88, 9,    0x88, 8,  0xf4, 0x12, 0xf4, 0x12, 10,   8,    0, 11,
+        11, 8, 0xf5, 0, 9, 0x88, 8,    0xf4, 0,    15, 1,    8,    0xf4, 0x10, 0xf4, 0x10, 8};
+
     write_seed("member", cut_off, sizeof cut_off);
     write_seed("member", takes_back, sizeof takes_back);
     write_seed("member", leads, sizeof leads);
     write_seed("member", follows, sizeof follows);
     write_seed("member", alone, sizeof alone);
     write_seed("member", joins, sizeof joins);
+    write_seed("member", installs, sizeof installs);
+    write_seed("member", compacts, sizeof compacts);
 }
 
 /* ---- the disk ---- */
@@ -372,33 +432,6 @@ static void logs(void) {
                                             0, 0, 0, 0, 0, 0, 0},
                           15);
         write_seed("log", seed.data, seed.size);
-    }
-    buffer_deinit(&seed);
-}
-
-/* As chunks.c reads them: two records, then a last one. */
-static void snapshots(void) {
-    static const uint8_t chunks[] = {0,   2, 1,   'a', 2, 'x', 'y', 0, 0, 0, 2,    'a',
-                                     'b', 0, 0,   0,   0, 0,   0,   0, 0, 0, 0x81, 1,
-                                     'c', 1, 'z', 0,   0, 0,   0,   0, 0, 0, 0};
-    static const uint8_t header[] = {0, 0, 0, 0, 0, 0};
-    const struct snapshot_header some = {.index = 9, .term = 2, .records_estimate = 3};
-    const struct backup_header of_file = {.cluster_id = 7, .version = "0.1", .snapshot = some};
-    struct buffer seed = BUFFER_NULL;
-    struct backup_writer writer;
-
-    snapshot_header_encode(&some, &seed);
-    write_with("snapshot", "", 1, seed.data, seed.size);
-    write_with("snapshot", "\1\0", 2, chunks, sizeof chunks);
-    seed.size = 0;
-    backup_writer_begin(&writer, &of_file, &seed);
-    write_with("backup", "", 1, seed.data, seed.size);
-    backup_writer_deinit(&writer);
-    for (uint8_t flags = 16; flags <= 16 + 8; flags += 4) {
-        seed.size = 0;
-        buffer_append(&seed, (const uint8_t[]){flags, 5, 0}, 3);
-        buffer_append(&seed, header, sizeof header);
-        write_with("backup", seed.data, seed.size, chunks, sizeof chunks);
     }
     buffer_deinit(&seed);
 }
@@ -510,13 +543,14 @@ int main(int count, char **arguments) {
     links();
     configurations();
     peer_messages();
+    streams();
     member();
     for (int kind = RECORD_BATCH; kind <= RECORD_RESET; kind++) {
         write_record((enum record_kind)kind, false);
         write_record((enum record_kind)kind, true);
     }
     logs();
-    snapshots();
+    seeds_of_snapshots();
     small_files();
     write_dictionary(
         "small_files",
