@@ -259,7 +259,7 @@ static void note_leader(struct guard *guard, raft_term term, raft_id id) {
 
 /*
  * libraft answers with its own, higher term, and looks at nothing else but prev_log_index: that is
- * what it rejects. L33: 0 would say that it rejects nothing and stores what follows up to a
+ * what it rejects. L35: 0 would say that it rejects nothing and stores what follows up to a
  * last_log_index that it never set (L16). If the sender leads the higher term when the answer
  * arrives, it would count that as a match. So what stands at the log's beginning is refused as if
  * it stood behind the first entry.

@@ -214,7 +214,7 @@ static void L32_only_the_leader_of_the_term_hands_leadership_over(void **state) 
     (void)state;
 }
 
-static void L33_a_leader_of_an_earlier_term_is_refused_at_the_log_s_beginning_too(void **state) {
+static void L35_a_leader_of_an_earlier_term_is_refused_at_the_log_s_beginning_too(void **state) {
     const struct raft_append_entries_result *answer;
     const struct raft_message *sent;
     struct driver d;
@@ -252,7 +252,7 @@ int main(void) {
         cmocka_unit_test(L30_a_grant_of_an_earlier_pre_vote_does_not_count),
         cmocka_unit_test(L31_a_removed_server_does_not_make_the_leader_step_down),
         cmocka_unit_test(L32_only_the_leader_of_the_term_hands_leadership_over),
-        cmocka_unit_test(L33_a_leader_of_an_earlier_term_is_refused_at_the_log_s_beginning_too),
+        cmocka_unit_test(L35_a_leader_of_an_earlier_term_is_refused_at_the_log_s_beginning_too),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
