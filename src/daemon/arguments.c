@@ -22,6 +22,14 @@ static int help(void) {
           "  --bus=BUS        offer D-Bus on system (the default), session or a bus ADDRESS,\n"
           "                   or none\n"
           "  --check-config   check the configuration and exit\n"
+          "  --verify         read all of the data directory of a stopped node; say what it\n"
+          "                   holds, or what is wrong, and exit\n"
+          "  --restore=FILE   make the data directory, which has to be empty, from a backup, as\n"
+          "                   that of the only member of a new cluster, and exit\n"
+          "  --recover        make the stopped node, with its data, the only member of a new\n"
+          "                   cluster, when a majority of the old one is gone for good, and exit;\n"
+          "                   asks first\n"
+          "  --yes            don't ask\n"
           "  --version        show the versions of raftkvd and its libraries\n"
           "  --help           show this\n"
           "\n"
@@ -35,7 +43,8 @@ static int help(void) {
         printf("  %s=%s\n      %s\n", key->name, key->preset, key->sentence);
     }
     fputs("\n"
-          "Exit status: 0 after a clean stop, 1 failure, 2 wrong usage, 78 wrong configuration.\n",
+          "Exit status: 0 after a clean stop, or when all is well; 1 failure, or what --verify\n"
+          "read is damaged; 2 wrong usage; 78 wrong configuration.\n",
           stdout);
     return EXIT_SUCCESS;
 }
@@ -84,12 +93,35 @@ static int name_parse(struct arguments *arguments, int argc, char **argv) {
     return -1;
 }
 
+static int work_parse(struct arguments *arguments, enum work work) {
+    if (arguments->work != WORK_RUN && arguments->work != work)
+        return wrong("--check-config, --verify, --restore= and --recover exclude each other", NULL);
+    arguments->work = work;
+    return -1;
+}
+
+static int backup_parse(struct arguments *arguments, const char *file) {
+    arguments->backup = file;
+    return *file ? work_parse(arguments, WORK_RESTORE) : wrong("--restore= needs a file", NULL);
+}
+
+/* What only all options together tell. */
+static int check(const struct arguments *arguments) {
+    if (arguments->yes && arguments->work != WORK_RECOVER)
+        return wrong("--yes goes with --recover only", NULL);
+    return -1;
+}
+
 int arguments_parse(struct arguments *ret, int argc, char **argv) {
-    enum { CONFIG = 256, BUS, CHECK_CONFIG, VERSION, HELP };
+    enum { CONFIG = 256, BUS, CHECK_CONFIG, VERIFY, RESTORE, RECOVER, YES, VERSION, HELP };
     static const struct option options[] = {
         {"config", required_argument, NULL, CONFIG},
         {"bus", required_argument, NULL, BUS},
         {"check-config", no_argument, NULL, CHECK_CONFIG},
+        {"verify", no_argument, NULL, VERIFY},
+        {"restore", required_argument, NULL, RESTORE},
+        {"recover", no_argument, NULL, RECOVER},
+        {"yes", no_argument, NULL, YES},
         {"version", no_argument, NULL, VERSION},
         {"help", no_argument, NULL, HELP},
         {NULL, 0, NULL, 0},
@@ -107,7 +139,19 @@ int arguments_parse(struct arguments *ret, int argc, char **argv) {
             status = bus_parse(ret, optarg);
             break;
         case CHECK_CONFIG:
-            ret->check_config = true;
+            status = work_parse(ret, WORK_CHECK_CONFIG);
+            break;
+        case VERIFY:
+            status = work_parse(ret, WORK_VERIFY);
+            break;
+        case RESTORE:
+            status = backup_parse(ret, optarg);
+            break;
+        case RECOVER:
+            status = work_parse(ret, WORK_RECOVER);
+            break;
+        case YES:
+            ret->yes = true;
             break;
         case VERSION:
             return version();
@@ -118,5 +162,7 @@ int arguments_parse(struct arguments *ret, int argc, char **argv) {
             return EXIT_WRONG_USAGE;
         }
     }
+    if (status < 0)
+        status = check(ret);
     return status < 0 ? name_parse(ret, argc - optind, argv + optind) : status;
 }

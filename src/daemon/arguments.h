@@ -5,12 +5,16 @@
 
 enum { EXIT_WRONG_USAGE = 2 }; /* EXIT_INVALIDARGUMENT of systemd */
 
+enum work { WORK_RUN, WORK_CHECK_CONFIG, WORK_VERIFY, WORK_RESTORE, WORK_RECOVER };
+
 struct arguments {
     const char *name;   /* of the node; NULL: the file of --config= says it */
     const char *config; /* NULL: /etc/raftkv/NAME.conf */
     const char *bus;    /* "system", "session" or an address; NULL: no bus */
     bool bus_required;  /* asked for with --bus= */
-    bool check_config;
+    enum work work;
+    const char *backup; /* WORK_RESTORE: from this file */
+    bool yes;           /* WORK_RECOVER: don't ask */
 };
 
 /*

@@ -10,6 +10,7 @@
 #include "daemon/lanes.h"
 #include "daemon/log_sink.h"
 #include "daemon/options.h"
+#include "daemon/tools.h"
 
 /* The fields are those that systemd itself uses for its files. */
 static void report(void *data, int priority, const char *file, unsigned line, const char *message) {
@@ -34,16 +35,18 @@ int main(int argc, char **argv) {
     status = arguments_parse(&arguments, argc, argv);
     if (status >= 0)
         return status;
-    if (!arguments.check_config)
+    if (arguments.work == WORK_RUN)
         log_sink_install(arguments.name);
     file = arguments.config ? xstrdup(arguments.config)
                             : xasprintf("/etc/raftkv/%s.conf", arguments.name);
     if (options_load(&options, arguments.name, file, report, NULL) != 0)
         return EX_CONFIG;
-    if (arguments.check_config) {
+    if (arguments.work == WORK_CHECK_CONFIG) {
         printf("%s: the configuration of %s is valid\n", file, options.name);
         return EXIT_SUCCESS;
     }
+    if (arguments.work != WORK_RUN)
+        return tools_run(&options, &arguments);
     log_sink_install(options.name);
     return daemon_run(&options, arguments.bus, arguments.bus_required);
 }

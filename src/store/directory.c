@@ -1,4 +1,4 @@
-#include "store/directory.h"
+#include "store/directory_internal.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -14,14 +14,15 @@
 #include "base/memory.h"
 #include "store/sync.h"
 
-static const char identity_name[] = "identity";
+/* As `identity` says it: indexes are enum directory_work. */
+static const char *const works[] = {NULL, "restore", "recover"};
 
 static void close_directory(DIR **directory) {
     if (*directory)
         closedir(*directory);
 }
 
-static int refused(struct failure *failure, const char *path, const char *what, int error) {
+int directory_refused(struct failure *failure, const char *path, const char *what, int error) {
     return failure_set(failure, ERROR_INTERNAL, "The data directory %s %s: %s.", path, what,
                        strerror(-error));
 }
@@ -61,7 +62,7 @@ static int check_empty(const struct directory *directory, struct failure *failur
         int r = holds_data(paths[i], i == 0, &data);
 
         if (r < 0)
-            return refused(failure, directory->path, "can't be read", r);
+            return directory_refused(failure, directory->path, "can't be read", r);
         if (data)
             return failure_set(failure, ERROR_INVALID_ARGUMENT,
                                "%s holds data, but no file `identity` that says whose: it is not "
@@ -69,6 +70,19 @@ static int check_empty(const struct directory *directory, struct failure *failur
                                directory->path);
     }
     return 0;
+}
+
+/* Which work was interrupted: an identity that says nothing of it knows of none. */
+static int parse_unfinished(const char *text, enum directory_work *ret) {
+    char work[16];
+
+    *ret = DIRECTORY_FINISHED;
+    if (store_text_get(text, "unfinished", work, sizeof work) < 0)
+        return 0;
+    for (size_t i = 1; i < sizeof works / sizeof *works; i++)
+        if (strcmp(work, works[i]) == 0)
+            *ret = (enum directory_work)i;
+    return *ret == DIRECTORY_FINISHED ? -EBADMSG : 0;
 }
 
 static int parse_identity(const char *text, struct directory *directory) {
@@ -84,20 +98,20 @@ static int parse_identity(const char *text, struct directory *directory) {
         directory->incarnation == UINT64_MAX || bootstrapping > 1)
         return -EBADMSG;
     directory->bootstrapping = bootstrapping;
-    return 0;
+    return parse_unfinished(text, &directory->unfinished);
 }
 
-/* Reads the identity, or finds that there is nothing yet (directory->fresh). */
-static int read_identity(struct directory *directory, const char *name, struct failure *failure) {
+int directory_read_identity(struct directory *directory, const char *name,
+                            struct failure *failure) {
     _cleanup_free_ char *text = NULL;
     uint64_t format;
-    int r = store_read_file(directory->path, identity_name, &text);
+    int r = store_read_file(directory->path, DIRECTORY_IDENTITY, &text);
 
     directory->fresh = r == -ENOENT;
     if (directory->fresh)
         return check_empty(directory, failure);
     if (r < 0 && r != -EBADMSG)
-        return refused(failure, directory->path, "has an identity that can't be read", r);
+        return directory_refused(failure, directory->path, "has an identity that can't be read", r);
     if (r == 0)
         r = store_text_get_number(text, "format", &format);
     if (r == 0 && format > FORMAT_VERSION)
@@ -109,42 +123,46 @@ static int read_identity(struct directory *directory, const char *name, struct f
         r = parse_identity(text, directory);
     if (r < 0)
         return failure_set(failure, ERROR_INVALID_ARGUMENT,
-                           "%s/%s is damaged. To rejoin: run `raftkvctl remove-server NAME` on "
+                           "%s/" DIRECTORY_IDENTITY
+                           " is damaged. To rejoin: run `raftkvctl remove-server NAME` on "
                            "another node; move the data directory away; start this one; run "
                            "`raftkvctl add-voter NAME ADDRESS`.",
-                           directory->path, identity_name);
-    if (strcmp(directory->name, name) != 0)
+                           directory->path);
+    if (name && strcmp(directory->name, name) != 0)
         return failure_set(failure, ERROR_INVALID_ARGUMENT,
                            "%s is the data directory of node %s, not of %s.", directory->path,
                            directory->name, name);
     return 0;
 }
 
-static int write_identity(const struct directory *directory) {
+int directory_write_identity(const struct directory *directory) {
+    bool finished = directory->unfinished == DIRECTORY_FINISHED;
     _cleanup_free_ char *text =
         xasprintf("format=%d\nname=%s\nmember=%" PRIu64 "\ncluster=%" PRIu64
-                  "\nincarnation=%" PRIu64 "\nbootstrapping=%d\n",
+                  "\nincarnation=%" PRIu64 "\nbootstrapping=%d\n%s%s%s",
                   FORMAT_VERSION, directory->name, directory->member_id, directory->cluster_id,
-                  directory->incarnation, directory->bootstrapping);
+                  directory->incarnation, directory->bootstrapping,
+                  finished ? "" : "unfinished=", finished ? "" : works[directory->unfinished],
+                  finished ? "" : "\n");
 
-    return store_replace_file(directory->path, identity_name, text);
+    return store_replace_file(directory->path, DIRECTORY_IDENTITY, text);
 }
 
-static int take_lock(struct directory *directory, struct failure *failure) {
+int directory_take_lock(struct directory *directory, struct failure *failure) {
     _cleanup_free_ char *path = xasprintf("%s/lock", directory->path);
 
     directory->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (directory->lock_fd < 0)
-        return refused(failure, directory->path, "can't be locked", -errno);
+        return directory_refused(failure, directory->path, "can't be locked", -errno);
     if (flock(directory->lock_fd, LOCK_EX | LOCK_NB) == 0)
         return 0;
     if (errno == EWOULDBLOCK)
         return failure_set(failure, ERROR_BUSY, "%s is in use by another process.",
                            directory->path);
-    return refused(failure, directory->path, "can't be locked", -errno);
+    return directory_refused(failure, directory->path, "can't be locked", -errno);
 }
 
-static int make_directory(const char *path) {
+int directory_make(const char *path) {
     struct stat st;
 
     if (mkdir(path, 0700) == 0)
@@ -156,24 +174,34 @@ static int make_directory(const char *path) {
     return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
 }
 
-/* The identity comes last: with it the directory counts as made. */
-static int create(struct directory *directory, const char *name, uint64_t member_id,
-                  struct failure *failure) {
+int directory_make_parts(struct directory *directory, struct failure *failure) {
     _cleanup_free_ char *parent = xasprintf("%s/..", directory->path);
     int r = store_sync_directory(parent);
 
     if (r == 0)
-        r = make_directory(directory->log_path);
+        r = directory_make(directory->log_path);
     if (r == 0)
-        r = make_directory(directory->state_path);
-    if (r < 0)
-        return refused(failure, directory->path, "can't be written to", r);
-    snprintf(directory->name, sizeof directory->name, "%s", name);
-    directory->member_id = member_id;
-    return 0;
+        r = directory_make(directory->state_path);
+    return r < 0 ? directory_refused(failure, directory->path, "can't be written to", r) : 0;
 }
 
-static int check_parts(const struct directory *directory, struct failure *failure) {
+/* The identity comes last: with it the directory counts as made. */
+static int create(struct directory *directory, const char *name, uint64_t member_id,
+                  struct failure *failure) {
+    snprintf(directory->name, sizeof directory->name, "%s", name);
+    directory->member_id = member_id;
+    return directory_make_parts(directory, failure);
+}
+
+static int check_finished(const struct directory *directory, struct failure *failure) {
+    if (directory->unfinished == DIRECTORY_FINISHED)
+        return 0;
+    return failure_set(failure, ERROR_INVALID_ARGUMENT,
+                       "%s: `raftkvd --%s` was interrupted here. Run it again.", directory->path,
+                       works[directory->unfinished]);
+}
+
+int directory_check_parts(const struct directory *directory, struct failure *failure) {
     const char *const paths[] = {directory->log_path, directory->state_path};
 
     for (size_t i = 0; i < 2; i++) {
@@ -190,36 +218,44 @@ static int check_parts(const struct directory *directory, struct failure *failur
 
 static int open_directory(struct directory *directory, const char *name, uint64_t new_member_id,
                           struct failure *failure) {
-    int r = make_directory(directory->path);
+    int r = directory_make(directory->path);
 
     if (r < 0)
-        return refused(failure, directory->path, "can't be used", r);
+        return directory_refused(failure, directory->path, "can't be used", r);
     /* Once before the lock, so that nothing is made in a directory that is not ours; and once
      * under it. */
-    r = read_identity(directory, name, failure);
+    r = directory_read_identity(directory, name, failure);
     if (r == 0)
-        r = take_lock(directory, failure);
+        r = directory_take_lock(directory, failure);
     if (r == 0)
-        r = read_identity(directory, name, failure);
+        r = directory_read_identity(directory, name, failure);
+    if (r == 0)
+        r = check_finished(directory, failure);
     if (r == 0)
         r = directory->fresh ? create(directory, name, new_member_id, failure)
-                             : check_parts(directory, failure);
+                             : directory_check_parts(directory, failure);
     if (r != 0)
         return r;
     directory->incarnation++;
-    r = write_identity(directory);
-    return r < 0 ? refused(failure, directory->path, "can't be written to", r) : 0;
+    r = directory_write_identity(directory);
+    return r < 0 ? directory_refused(failure, directory->path, "can't be written to", r) : 0;
+}
+
+struct directory directory_at(const char *path) {
+    struct directory directory = DIRECTORY_NULL;
+
+    directory.path = xstrdup(path);
+    directory.log_path = xasprintf("%s/log", path);
+    directory.state_path = xasprintf("%s/state", path);
+    return directory;
 }
 
 int directory_open(struct directory *ret, const char *path, const char *name,
                    uint64_t new_member_id, struct failure *failure) {
-    struct directory directory = DIRECTORY_NULL;
+    struct directory directory = directory_at(path);
     int r;
 
     check(new_member_id != 0 && strlen(name) <= MEMBER_NAME_MAX);
-    directory.path = xstrdup(path);
-    directory.log_path = xasprintf("%s/log", path);
-    directory.state_path = xasprintf("%s/state", path);
     r = open_directory(&directory, name, new_member_id, failure);
     if (r != 0) {
         directory_deinit(&directory);
@@ -235,7 +271,7 @@ int directory_set_cluster(struct directory *directory, uint64_t cluster_id, bool
 
     changed.cluster_id = cluster_id;
     changed.bootstrapping = bootstrapping;
-    r = write_identity(&changed);
+    r = directory_write_identity(&changed);
     if (r == 0)
         *directory = changed;
     return r;

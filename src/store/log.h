@@ -73,6 +73,21 @@ struct log_store_options {
  */
 int log_store_open(struct log_store **ret, const struct log_store_options *options,
                    struct log_recovery *ret_recovery, struct failure *failure);
+/* What log_store_verify() read. */
+struct log_verification {
+    struct log_recovery recovery; /* what a start would find; log_recovery_deinit() frees it */
+    uint64_t records;
+    uint64_t files;
+    uint64_t bytes; /* of the files */
+    bool resets;    /* a start would reset the log behind the installed state */
+};
+
+/*
+ * Reads all of a log that nobody has open, and judges it as a start would, with the same failures;
+ * but changes nothing.
+ */
+int log_store_verify(const struct log_store_options *options, struct log_verification *ret,
+                     struct failure *failure);
 /* Closes; what was not flushed may be there afterwards or not. Takes NULL; returns NULL. */
 struct log_store *log_store_close(struct log_store *log);
 

@@ -88,6 +88,7 @@ struct log_scan {
     uint64_t sequence;
     uint64_t run;
     uint64_t durable;
+    uint64_t records;
     struct log_entry *entries; /* those of log->content.index */
     size_t capacity;
 };

@@ -72,16 +72,23 @@ static int judge_floor(struct log_store *log, struct opening *opening, int r,
     return 0;
 }
 
-/* A log without any record yet: its first file and its floor. */
-static int create(struct log_store *log, const struct opening *opening, struct failure *failure) {
-    int r;
-
+static int judge_emptiness(const struct log_store *log, const struct opening *opening,
+                           struct failure *failure) {
     if (opening->files.last > 1)
         return log_damaged(failure, log->directory, 1, "is missing or reads as zeros");
     if (opening->options->applied_index > 0 && !opening->options->installed)
         return log_damaged(failure, log->directory, 0,
                            "the log is empty, but entry %" PRIu64 " was applied already",
                            opening->options->applied_index);
+    return 0;
+}
+
+/* A log without any record yet: its first file and its floor. */
+static int create(struct log_store *log, const struct opening *opening, struct failure *failure) {
+    int r = judge_emptiness(log, opening, failure);
+
+    if (r != 0)
+        return r;
     r = log_file_prepare(log->directory, 1, log->file_size);
     if (r == 0)
         r = log_write_floor(log, 0, 1);
@@ -300,7 +307,8 @@ static void describe_cut(const struct opening *opening, struct log_recovery *rec
              opening->rest.nonzero_end - opening->cut.offset);
 }
 
-static int recover(struct log_store *log, struct opening *opening, struct failure *failure) {
+/* Changes nothing. */
+static int judge(struct log_store *log, struct opening *opening, struct failure *failure) {
     int r = log_scan_all(log, &opening->files, &opening->scan, failure);
 
     if (r == 0)
@@ -309,24 +317,29 @@ static int recover(struct log_store *log, struct opening *opening, struct failur
         r = judge_end(log, opening, failure);
     if (r == 0)
         r = judge_range(log, opening, failure);
-    if (r == 0)
-        r = settle(log, opening, failure);
     return r;
+}
+
+/* Which files there are, and whether those that have to be are. */
+static int find_files(struct log_store *log, struct opening *opening, struct failure *failure) {
+    int floor_result = log_floor_read(log->directory, &opening->floor);
+    int r = log_files_list(log->directory, opening->floor.first, &opening->files, failure);
+
+    return r == 0 ? judge_floor(log, opening, floor_result, failure) : r;
 }
 
 static int open_log(struct log_store *log, struct opening *opening, struct failure *failure) {
     struct log_files *files = &opening->files;
-    int floor_result = log_floor_read(log->directory, &opening->floor);
-    int r = log_files_list(log->directory, opening->floor.first, files, failure);
+    int r = find_files(log, opening, failure);
 
-    if (r == 0)
-        r = judge_floor(log, opening, floor_result, failure);
     if (r == 0 && files->begun == 0)
         r = create(log, opening, failure);
     if (r == 0)
         r = open_environment(log, failure);
     if (r == 0 && files->begun > 0)
-        r = recover(log, opening, failure);
+        r = judge(log, opening, failure);
+    if (r == 0 && files->begun > 0)
+        r = settle(log, opening, failure);
     if (r != 0)
         return r;
     log->current_file_size = files->begun ? files->file_size : log->file_size;
@@ -351,12 +364,8 @@ static void fill_recovery(struct log_store *log, struct opening *opening,
     recovery->entries = TAKE(opening->scan.entries);
 }
 
-int log_store_open(struct log_store **ret, const struct log_store_options *options,
-                   struct log_recovery *ret_recovery, struct failure *failure) {
-    struct opening opening = {.options = options};
-    struct log_recovery recovery = {0};
+static struct log_store *new_log(const struct log_store_options *options) {
     struct log_store *log = xcalloc(1, sizeof *log);
-    int r;
 
     check(options->member_id != 0 && options->incarnation != 0);
     store_sync_init();
@@ -369,7 +378,16 @@ int log_store_open(struct log_store **ret, const struct log_store_options *optio
     log->pending_end = &log->pending;
     log->end = (struct position){1, FIRST_OFFSET};
     log_index_reset(&log->content.index, 1);
-    r = open_log(log, &opening, failure);
+    return log;
+}
+
+int log_store_open(struct log_store **ret, const struct log_store_options *options,
+                   struct log_recovery *ret_recovery, struct failure *failure) {
+    struct opening opening = {.options = options};
+    struct log_recovery recovery = {0};
+    struct log_store *log = new_log(options);
+    int r = open_log(log, &opening, failure);
+
     if (r == 0) {
         fill_recovery(log, &opening, &recovery);
         *ret_recovery = recovery;
@@ -377,6 +395,36 @@ int log_store_open(struct log_store **ret, const struct log_store_options *optio
     }
     if (log)
         log_scan_deinit(&opening.scan, &log->content.index);
+    log_store_close(log);
+    return r;
+}
+
+static int verify_log(struct log_store *log, struct opening *opening, struct failure *failure) {
+    int r = find_files(log, opening, failure);
+
+    if (r != 0)
+        return r;
+    if (opening->files.begun == 0)
+        return judge_emptiness(log, opening, failure);
+    r = open_environment(log, failure);
+    return r == 0 ? judge(log, opening, failure) : r;
+}
+
+int log_store_verify(const struct log_store_options *options, struct log_verification *ret,
+                     struct failure *failure) {
+    struct opening opening = {.options = options};
+    struct log_verification verification = {0};
+    struct log_store *log = new_log(options);
+    int r = verify_log(log, &opening, failure);
+
+    if (r == 0) {
+        verification.records = opening.scan.records;
+        verification.resets = needs_reset(log, &opening);
+        (void)log_files_measure(log->directory, &verification.bytes, &verification.files);
+        fill_recovery(log, &opening, &verification.recovery);
+        *ret = verification;
+    }
+    log_scan_deinit(&opening.scan, &log->content.index);
     log_store_close(log);
     return r;
 }

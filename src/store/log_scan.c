@@ -161,6 +161,7 @@ static int scan_record(struct log_store *log, struct log_scan *scan, const DBT *
     if (!scan->any || record.first || record.durable != scan->durable)
         scan->flush_position = position;
     scan->any = true;
+    scan->records++;
     scan->last = position;
     scan->last_size = data->size + LIBRARY_RECORD_HEADER_SIZE;
     scan->sequence = record.sequence;

@@ -59,6 +59,9 @@ int state_put(struct state *state, const void *key, size_t key_size,
 /* ERROR_NOT_FOUND when there is none. */
 int state_delete(struct state *state, const void *key, size_t key_size);
 int state_set_configuration(struct state *state, uint64_t index, const void *data, size_t size);
+/* Says that the state is as something else than the entries of the log has made it, up to that
+ * index: a start then begins the log behind it. */
+int state_set_installed(struct state *state, uint64_t index);
 /* Commits with the new applied index and term, atomically. -ENOSPC, -EIO: the transaction is
  * undone. */
 int state_commit(struct state *state, uint64_t applied_index, uint64_t applied_term);
@@ -95,16 +98,20 @@ int state_hash(struct state *state, uint64_t *ret_hash);
  * any lane. */
 void state_last_message(struct state *state, char *ret, size_t size);
 
-/* What state_verify() read. */
+/* What state_verify() read. state_summary_deinit() frees it. */
 struct state_summary {
     uint64_t applied_index;
     uint64_t applied_term;
     uint64_t installed_index;
     uint64_t configuration_index;
+    uint8_t *configuration; /* raft's encoding; NULL with configuration_index 0 */
+    size_t configuration_size;
     uint64_t records;
     uint64_t bytes; /* of keys and values */
     uint64_t hash;  /* that of state_hash() */
 };
+
+void state_summary_deinit(struct state_summary *summary);
 
 /* Told now and then how many records were read. */
 typedef void (*state_progress)(void *data, uint64_t records);

@@ -58,6 +58,7 @@ struct state {
     struct buffer configuration;
     uint64_t pending_configuration_index; /* of the open transaction; 0: not set in it */
     struct buffer pending_configuration;
+    uint64_t pending_installed_index; /* the same */
 
     struct buffer record; /* a record on its way to disk */
     struct buffer key;    /* what was read last: capacity is what Berkeley DB may fill */

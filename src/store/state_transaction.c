@@ -10,6 +10,7 @@
 int state_begin(struct state *state) {
     check(!state->transaction);
     state->pending_configuration_index = 0;
+    state->pending_installed_index = 0;
     return state_error(
         state->environment->txn_begin(state->environment, NULL, &state->transaction, 0));
 }
@@ -87,6 +88,11 @@ static void adopt_configuration(struct state *state) {
     state->configuration_index = state->pending_configuration_index;
 }
 
+int state_set_installed(struct state *state, uint64_t index) {
+    state->pending_installed_index = index;
+    return state_write_meta(state, STATE_META_INSTALLED, &index, 1, NULL);
+}
+
 int state_commit(struct state *state, uint64_t applied_index, uint64_t applied_term) {
     uint64_t applied[2] = {applied_index, applied_term};
     DB_TXN *transaction;
@@ -104,6 +110,8 @@ int state_commit(struct state *state, uint64_t applied_index, uint64_t applied_t
     if (r != 0)
         return r;
     adopt_configuration(state);
+    if (state->pending_installed_index > 0)
+        state->installed_index = state->pending_installed_index;
     state->applied_index = applied_index;
     state->applied_term = applied_term;
     atomic_store(&state->committed_index, applied_index);

@@ -72,6 +72,10 @@ static int check_records(struct verification *verification, struct failure *fail
         .applied_term = state->applied_term,
         .installed_index = state->installed_index,
         .configuration_index = state->configuration_index,
+        .configuration = state->configuration_index
+                             ? xmemdup(state->configuration.data, state->configuration.size)
+                             : NULL,
+        .configuration_size = state->configuration_index ? state->configuration.size : 0,
         .hash = state_hash_begin(state),
     };
     if (summary->installed_index > summary->applied_index ||
@@ -156,6 +160,12 @@ int state_verify(const char *directory, state_progress progress, void *data,
     r = check_all(&verification, failure);
     if (r == 0)
         *ret = verification.summary;
+    else
+        state_summary_deinit(&verification.summary);
     state_close(verification.state);
     return r;
+}
+
+void state_summary_deinit(struct state_summary *summary) {
+    free(TAKE(summary->configuration));
 }

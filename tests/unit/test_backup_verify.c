@@ -42,6 +42,8 @@ static void a_sound_state_is_verified(void **fixture) {
     assert_int_equal(summary.installed_index, 0);
     assert_true(summary.hash == hash);
     assert_int_equal(summary.bytes, summary.records * 20006);
+    assert_int_equal(summary.configuration_size, sizeof(uint64_t));
+    state_summary_deinit(&summary);
     state = open_state(*fixture, 0);
     assert_int_equal(model_verify(state, 20000), 600);
     state_close(state);
