@@ -82,11 +82,13 @@ static bool read_state(struct inspection *inspection) {
 static void say_log(struct inspection *inspection) {
     const struct log_verification *log = &inspection->offline->log;
     const struct log_recovery *recovery = &log->recovery;
-    char entries[64] = "no entries";
+    char entries[128] = "no entries";
 
     if (recovery->last_index >= recovery->first_index)
-        snprintf(entries, sizeof entries, "entries %" PRIu64 " to %" PRIu64, recovery->first_index,
-                 recovery->last_index);
+        snprintf(entries, sizeof entries,
+                 "entries %" PRIu64 " to %" PRIu64 ", the last of term %" PRIu64,
+                 recovery->first_index, recovery->last_index,
+                 recovery->entries[recovery->last_index - recovery->first_index].term);
     say(inspection, false,
         "Log: %s, mark at entry %" PRIu64 ", term %" PRIu64 "; %" PRIu64 " records, files: %" PRIu64
         "; every record was read.",

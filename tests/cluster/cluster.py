@@ -194,6 +194,10 @@ class Node:
     def wipe(self):
         shutil.rmtree(self.data)
 
+    def remove_data(self):
+        """As `rm -rf`."""
+        shutil.rmtree(self.data, ignore_errors=True)
+
     # Asking it
 
     def client(self, limit=LIMIT):

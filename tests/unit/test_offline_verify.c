@@ -45,7 +45,9 @@ static void a_sound_directory_is_described(void **state) {
     assert_non_null(strstr(world->said, "node nodeA, member 0000000000001267, cluster "
                                         "00000000000004d2, start 1."));
     assert_non_null(strstr(world->said, "entry 200 of term 7 is applied; 40 keys, 8240 bytes"));
-    assert_non_null(strstr(world->said, "entries 1 to 300, mark at entry 0, term 7; 31 records"));
+    assert_non_null(strstr(world->said,
+                           "entries 1 to 300, the last of term 7, mark at entry 0, term 7; 31 "
+                           "records"));
     assert_non_null(strstr(world->said, "3 by the configuration of entry 1; this node is a voter"));
 }
 
