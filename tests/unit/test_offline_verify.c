@@ -137,7 +137,6 @@ static void a_flipped_byte_in_the_log_is_found(void **state) {
     world_make_node(world, WORLD_ENTRIES, WORLD_APPLIED);
     for (unsigned file = 1; file <= 2; file++) {
         _cleanup_free_ char *path = xasprintf("%s/log/log.%010u", world->path, file);
-        _cleanup_free_ char *name = xasprintf("log.%010u: ", file);
         _cleanup_free_ uint8_t *data = NULL;
         size_t size, written;
 
