@@ -168,6 +168,11 @@ void compaction_count(struct node *node, const struct log_entry *entries, size_t
     compaction->entries += count;
     for (size_t i = 0; i < count; i++)
         compaction->bytes += entries[i].size;
+}
+
+void compaction_start_if_due(struct node *node) {
+    struct compaction *compaction = &node->compaction;
+
     if (compaction->entries >= node->limits.snapshot_entries ||
         compaction->bytes >= node->limits.snapshot_bytes)
         compaction_start(node);

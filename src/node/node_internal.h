@@ -191,8 +191,10 @@ void compaction_begin(struct node *node, uint64_t mark_index, uint64_t applied_i
 void compaction_start(struct node *node);
 void compaction_tick(struct node *node);
 uint64_t compaction_deadline(const struct node *node);
-/* Counts entries that were applied, and starts a compaction when there are enough. */
+/* Counts entries that were applied; when the member knows of it too, a compaction is due if there
+ * are enough. */
 void compaction_count(struct node *node, const struct log_entry *entries, size_t count);
+void compaction_start_if_due(struct node *node);
 
 /* streams.c */
 void streams_want(struct node *node, uint64_t id);

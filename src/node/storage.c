@@ -118,6 +118,7 @@ static void apply_done(struct job *job) {
     }
     compaction_count(node, node->apply_entries, node->apply_count);
     member_applied(node->member, node->apply_results, sizeof *node->apply_results);
+    compaction_start_if_due(node);
     node_flush(node);
 }
 

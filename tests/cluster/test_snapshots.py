@@ -1,0 +1,349 @@
+"""The log is cut, and who is behind it gets the state: streamed while writes go on."""
+
+import json
+import os
+import re
+
+import pytest
+from cluster import RAFTKVCTL, Node, run
+from protocol import raftkv
+from proxy import Proxy
+from waiting import LIMIT, SANITIZED, wait_until
+from writers import Writers, assert_nothing_is_lost
+
+MIB = 1 << 20
+SMALL = ("[Raft]", "SnapshotEntries=500", "TrailingEntries=100")
+
+
+def raftkvctl(node, *arguments, **options):
+    return run(RAFTKVCTL, f"--endpoints={node.client_address}", *arguments, **options)
+
+
+def write(node, count, size=100, prefix=b"w/large/"):
+    """Writes keys, many at a time. Returns them with their values."""
+    values = {prefix + b"%06d" % number: os.urandom(size) for number in range(count)}
+    window = max(1, min(count, 4 * MIB // size, 500))
+    with node.client() as client:
+        keys = list(values)
+        for at in range(0, count, window):
+            part = keys[at : at + window]
+            for key in part:
+                client.send("put", key=key, value=values[key])
+            for _ in part:
+                answer = client.receive()
+                assert not answer.HasField("error"), answer.error
+    return values
+
+
+def assert_has(node, values, prefix=b"w/large/"):
+    found = node.contents(prefix)
+    assert {key: value for key, (value, _) in found.items()} == values
+
+
+def assert_all_have(cluster, values, prefix=b"w/large/"):
+    cluster.wait_until_all_are_equal()
+    for node in cluster.nodes:
+        assert_has(node, values, prefix)
+
+
+def cut_the_logs(*nodes):
+    """Compacts. Whole files of 16 MiB go, so that much has to have been written."""
+
+    def is_cut(node):
+        result = raftkvctl(node, "snapshot")  # of one that was under way, if there was one
+        assert result.returncode == 0, result.stderr
+        return node.status().first_index > 100
+
+    for node in nodes:
+        wait_until(f"{node.name} has all", lambda: node.status().lag == 0)
+        wait_until(f"the log of {node.name} is cut", lambda: is_cut(node))
+
+
+def received(node, before=0):
+    """How often a state was installed on the node."""
+    return len(re.findall(r"The state at index \d+ is installed", node.said()[before:]))
+
+
+def replace_wiped(cluster, node, through=None):
+    """A node whose disk was lost, back under its old name."""
+    node.kill()
+    cluster.change("remove_server", through=through, name=node.name)
+    node.wipe()
+    node.start()
+    cluster.change("add_voter", through=through, name=node.name, peer_address=node.peer_address)
+
+
+def test_a_node_compacts_its_log_when_it_is_told_to(make_cluster):
+    cluster = make_cluster(1)
+    (node,) = cluster.nodes
+    write(node, 20)
+    result = raftkvctl(node, "--output=json", "snapshot")
+    assert result.returncode == 0, result.stderr
+    answer = json.loads(result.stdout)
+    status = node.status()
+    assert status.snapshot_count == 1
+    assert 20 < answer["index"] == status.snapshot_index <= status.applied_index
+    assert answer["milliseconds"] == status.snapshot_milliseconds
+    again = raftkvctl(node, "snapshot")
+    assert again.stdout == f"index {status.snapshot_index}, {status.snapshot_milliseconds} ms\n"
+    assert node.status().snapshot_count == 1, "nothing was written since"
+
+    node.stop()
+    node.start()
+    assert node.status().snapshot_index == status.snapshot_index
+    write(node, 1)
+    index, milliseconds = cluster.bus.call(node.name, "Node.Snapshot")
+    assert index > status.snapshot_index
+    assert cluster.bus.property(node.name, "SnapshotIndex") == index
+    assert cluster.bus.property(node.name, "SnapshotMilliseconds") == milliseconds
+    assert cluster.bus.property(node.name, "SnapshotCount") == 1
+    over_bus = run(
+        RAFTKVCTL, f"--bus={cluster.bus.address}", f"--node={node.name}", "--output=json", "snapshot"
+    )
+    assert json.loads(over_bus.stdout)["index"] >= index
+
+
+def test_a_node_without_a_cluster_has_nothing_to_compact(make_cluster):
+    cluster = make_cluster(0)
+    node = cluster.make_node()
+    node.start()
+    result = raftkvctl(node, "--timeout=60", "snapshot", timeout=15)
+    assert result.returncode == 22 and "nothing to compact" in result.stderr
+
+
+def test_entries_of_earlier_runs_count_for_the_next_compaction(make_cluster):
+    cluster = make_cluster(1, settings=SMALL)
+    (node,) = cluster.nodes
+    for number in range(4):
+        write(node, 150, prefix=b"%d/" % number)
+        assert number == 3 or node.status().snapshot_count == 0
+        node.stop()
+        node.start()
+    write(node, 60)
+    wait_until("the log is compacted", lambda: node.status().snapshot_index >= 500)
+    assert node.status().snapshot_index < 650
+
+
+def test_a_follower_that_was_away_gets_the_state_while_writes_go_on(make_cluster):
+    cluster = make_cluster(settings=SMALL)
+    away, other = cluster.followers()
+    leader = cluster.leader()
+    away.kill()
+    values = write(leader, 2000, size=20000)
+    cut_the_logs(leader, other)
+    writers = Writers([leader, other], count=4, writes=10**6).start()
+    try:
+        away.start()
+        wait_until("the state is installed", lambda: received(away))
+        before = len(writers.acknowledged)
+        wait_until("it follows", lambda: away.status().lag < 500)
+        wait_until("writes go on", lambda: len(writers.acknowledged) > before + 50)
+    finally:
+        writers.stop()
+    assert received(away) <= 3, "once should do, unless leaders change"
+    assert_nothing_is_lost_beside(cluster, writers, values)
+    cluster.assert_serves()
+    for node in cluster.nodes:
+        status = node.status()
+        assert not status.HasField("receiving") and not status.sending
+
+
+def assert_nothing_is_lost_beside(cluster, writers, values):
+    for key, value in values.items():
+        writers.unknown[key] = value
+    assert_nothing_is_lost(cluster, writers)
+    assert_all_have(cluster, values)
+
+
+def test_a_wiped_node_gets_the_state_under_its_old_name(make_cluster):
+    cluster = make_cluster(settings=SMALL)
+    wiped = cluster.followers()[0]
+    leader = cluster.leader()
+    old_id = wiped.status().id
+    values = write(leader, 1800, size=20000)
+    cut_the_logs(*cluster.nodes)
+    replace_wiped(cluster, wiped, through=leader)
+    assert wiped.status().id != old_id
+    assert wiped.status().cluster_id == leader.status().cluster_id
+    assert received(wiped) == 1
+    assert_all_have(cluster, values)
+    assert cluster.member_roles() == {node.name: "voter" for node in cluster.nodes}
+    cluster.assert_serves()
+    for node in cluster.nodes:
+        node.stop()
+    cluster.start_all()
+    assert_all_have(cluster, values)
+
+
+def test_a_new_node_joins_a_cluster_whose_log_is_cut(make_cluster):
+    cluster = make_cluster(1, settings=SMALL)
+    values = write(cluster.nodes[0], 1200, size=20000)
+    cut_the_logs(cluster.nodes[0])
+    for _ in range(2):
+        node = cluster.make_node()
+        node.start()
+        cluster.add(node)
+    assert_all_have(cluster, values)
+    cluster.assert_serves()
+
+
+def wait_until_under_way(sender, receiver):
+    """Waits until a good part of the state has arrived, and more is to come. Returns its progress."""
+
+    def under_way():
+        progress = [p for p in sender.status().sending if p.member == receiver.name]
+        assert not received(receiver), "it was too fast for this test"
+        return progress and progress[0].bytes > MIB and progress[0]
+
+    return wait_until("the state is on its way", under_way, interval=0.001)
+
+
+SIZE = 50000
+STATE = 600 if SANITIZED else 1500  # values of SIZE bytes
+NO_TRAIL = ("[Raft]", "SnapshotEntries=500", "TrailingEntries=10")
+
+
+@pytest.fixture
+def cluster_with_one_behind(make_cluster):
+    """A leader, a follower, one that lags behind the log and is not running, and the values."""
+    cluster = make_cluster(settings=NO_TRAIL)
+    behind, other = cluster.followers()
+    leader = cluster.leader()
+    behind.stop()
+    values = write(leader, STATE, size=SIZE)
+    cut_the_logs(leader, other)
+    return cluster, leader, other, behind, values
+
+
+def test_progress_is_shown_on_both_sides(cluster_with_one_behind):
+    cluster, leader, other, behind, values = cluster_with_one_behind
+    behind.start()
+    progress = wait_until_under_way(leader, behind)
+    table = raftkvctl(other, "status").stdout
+    as_json = json.loads(raftkvctl(other, "--output=json", "status").stdout)
+    over_bus = cluster.bus.property(leader.name, "Sending")
+    assert progress.total_bytes > MIB and progress.milliseconds > 0
+    (row,) = [line for line in table.splitlines() if "%" in line]
+    assert row.split()[:2] == [leader.name, behind.name]
+    sending = {m["name"]: m["sending"] for m in as_json["members"]}
+    assert sending[other.name] == [] and sending[leader.name][0]["member"] == behind.name
+    assert over_bus[0][0] == behind.name and over_bus[0][1] >= progress.bytes
+    assert_all_have(cluster, values)
+    assert "States on their way" not in raftkvctl(other, "status").stdout
+    assert "The state at index" in behind.said() and "Sending the state" in leader.said()
+
+
+def test_a_receiver_that_is_killed_in_the_middle_gets_it_again(cluster_with_one_behind):
+    cluster, leader, _, behind, values = cluster_with_one_behind
+    for _ in range(2):
+        behind.start()
+        wait_until_under_way(leader, behind)
+        behind.kill()
+    behind.start()
+    assert_all_have(cluster, values)
+    assert received(behind) == 1
+    assert len(list((behind.data / "state").glob("state-*"))) == 1, "what was half sent is gone"
+    cluster.assert_serves()
+
+
+def test_a_leader_that_is_killed_in_the_middle_leaves_it_to_the_next(cluster_with_one_behind):
+    cluster, leader, other, behind, values = cluster_with_one_behind
+    behind.start()
+    wait_until_under_way(leader, behind)
+    leader.kill()
+    wait_until("the next leader has sent it", lambda: received(behind))
+    assert "Sending the state" in other.said()
+    cluster.assert_serves()
+    leader.start()
+    assert_all_have(cluster, values)
+    assert cluster.leader().status().state == raftkv.STATE_LEADER
+
+
+def test_a_paused_receiver_goes_on_where_it_was(cluster_with_one_behind):
+    cluster, leader, _, behind, values = cluster_with_one_behind
+    behind.start()
+    wait_until_under_way(leader, behind)
+    behind.pause()
+    write(leader, 50, prefix=b"meanwhile/")
+    behind.resume()
+    assert_all_have(cluster, values)
+    assert received(behind) == 1
+
+
+def test_a_stream_goes_on_after_its_link_broke(make_cluster):
+    cluster = make_cluster(1, settings=NO_TRAIL)
+    (leader,) = cluster.nodes
+    values = write(leader, STATE, size=SIZE)
+    cut_the_logs(leader)
+    with Proxy() as proxy:
+        node = Node(
+            cluster.directory, "behind", cluster.bus,
+            settings=(f"AdvertisePeers={proxy.address}", *NO_TRAIL),
+        )  # fmt: skip
+        cluster.outsiders.append(node)
+        proxy.target = node.peer_port
+        node.start()
+        with leader.client() as client:
+            client.send(
+                "add_voter", timeout_ms=LIMIT * 1000, name=node.name, peer_address=proxy.address
+            )
+            for _ in range(2):
+                before = wait_until_under_way(leader, node).bytes
+                proxy.cut()
+                wait_until("more arrives", lambda: progress_of(leader, node, before))
+            answer = client.receive()
+        assert not answer.HasField("error"), answer.error
+        assert proxy.connections >= 3
+        cluster.outsiders.remove(node)
+        cluster.nodes.append(node)
+        assert_all_have(cluster, values)
+        begun = re.findall(r"Sending the state at index \d+ to behind", leader.said())
+        assert len(begun) == 1 and received(node) == 1, "it was resumed, not begun anew"
+        node.stop()
+
+
+def progress_of(leader, node, before):
+    """Whether more than that has arrived, or all."""
+    progress = [p.bytes for p in leader.status().sending if p.member == node.name]
+    return received(node) or (progress and progress[0] > before)
+
+
+def disk_use(node):
+    files = [path for path in node.data.rglob("*") if path.is_file()]
+    return sum(path.stat().st_blocks * 512 for path in files)
+
+
+def overwrite(cluster, writes, keys):
+    """Overwrites few keys many times. Returns the largest size of any data directory on the way."""
+    largest = 0
+    leader = cluster.leader()
+    window = 500
+    with leader.client() as client:
+        for at in range(0, writes, window):
+            for number in range(at, at + window):
+                client.send("put", key=b"key%d" % (number % keys), value=b"%0256d" % number)
+            for _ in range(window):
+                answer = client.receive()
+                assert not answer.HasField("error"), answer.error
+            if at % (20 * window) == 0:
+                largest = max(largest, *[disk_use(node) for node in cluster.nodes])
+    return max(largest, *[disk_use(node) for node in cluster.nodes])
+
+
+OVERWRITTEN = ("[Raft]", "SnapshotEntries=2000", "TrailingEntries=1000")
+
+
+def test_the_disk_holds_no_more_however_often_keys_are_overwritten(make_cluster):
+    cluster = make_cluster(settings=OVERWRITTEN)
+    assert overwrite(cluster, 40000, 1000) < 160 * MIB
+    cluster.wait_until_all_are_equal()
+    for node in cluster.nodes:
+        assert node.status().snapshot_count > 3
+
+
+@pytest.mark.long
+def test_200000_overwrites_of_1000_keys_need_less_than_160_mib(make_cluster):
+    cluster = make_cluster(settings=OVERWRITTEN)
+    used = overwrite(cluster, 200000, 1000)
+    print(f"at most {used / MIB:.1f} MiB a node")
+    assert used < 160 * MIB
