@@ -81,6 +81,7 @@ struct staging {
     struct snapshot_header header;
     struct part queue[STREAM_WINDOW];
     uint64_t received, staged; /* sequences up to which that is so */
+    bool all_received;         /* there is none behind the last one */
     struct job job;
     bool job_under_way, complete, abandoned;
     int result;

@@ -78,6 +78,18 @@ struct stage *staging_take(struct node *node) {
 
 /* ---- one chunk after the other ---- */
 
+/* What the chunk says of itself has to agree with what the message says of it. */
+static int check_last(struct staging *staging, const struct part *part) {
+    struct stage_position position;
+
+    stage_position(staging->stage, &position);
+    if (position.complete == part->last)
+        return 0;
+    failure_set(&staging->failure, ERROR_INVALID_ARGUMENT,
+                "The last chunk is not where the state ends.");
+    return -EBADMSG;
+}
+
 static void run_put(struct job *job) {
     struct node *node = container_of(job, struct node, staging.job);
     struct staging *staging = &node->staging;
@@ -90,6 +102,8 @@ static void run_put(struct job *job) {
         return;
     staging->result =
         stage_put_chunk(staging->stage, part->chunk.data, part->chunk.size, &staging->failure);
+    if (staging->result == 0)
+        staging->result = check_last(staging, part);
     if (staging->result == 0 && part->last)
         staging->result = stage_finish(staging->stage);
 }
@@ -248,7 +262,7 @@ void staging_receive(struct node *node, uint64_t from, const Raftkv__V1__Snapsho
     if (staging->abandoned || from != staging->from)
         return;
     staging->last_heard = node->host->now(node->host);
-    if (part->sequence != staging->received + 1 ||
+    if (part->sequence != staging->received + 1 || staging->all_received ||
         staging->received - staging->staged >= STREAM_WINDOW) {
         acknowledge(node); /* it has arrived already, or one before it was lost */
         return;
@@ -256,6 +270,7 @@ void staging_receive(struct node *node, uint64_t from, const Raftkv__V1__Snapsho
     buffer_append(&place->chunk, part->chunk.data, part->chunk.len);
     place->sequence = part->sequence;
     place->last = part->last;
+    staging->all_received = part->last;
     staging->received++;
     staging_advance(node);
 }
