@@ -334,6 +334,10 @@ def test_restored_and_recovered_files_belong_to_the_user_of_the_service(make_nod
 # Verification
 
 
+# Berkeley DB never frees the memory of an environment that has panicked.
+WITHOUT_LEAKS = {"ASAN_OPTIONS": "exitcode=99:detect_leaks=0"}
+
+
 def flip(path, at):
     with Path(path).open("r+b") as file:
         file.seek(at)
@@ -361,7 +365,7 @@ def test_verification_finds_a_flipped_byte_wherever_it_is(make_node):
     places += [(node.data / "identity", at) for at in (3, 40)]
     for path, at in places:
         flip(path, at)
-        said = raftkvd(node, "--verify", status=1)
+        said = raftkvd(node, "--verify", status=1, variables=WITHOUT_LEAKS)
         assert "raftkvd: " in said and str(path.parent) in said, (path, at, said)
         assert "ejoin" in said, (path, at, said)
         flip(path, at)
