@@ -30,6 +30,12 @@ static int restore(struct world *world, int backup, struct failure *failure) {
     return r;
 }
 
+static void ignore(void *data, bool wrong, const char *sentence) {
+    (void)data;
+    (void)wrong;
+    (void)sentence;
+}
+
 /* A backup of the first WORLD_APPLIED entries; nothing else is left. */
 static int make_backup(struct world *world) {
     int backup;
@@ -192,6 +198,43 @@ static void a_node_that_was_never_a_member_has_nothing_to_recover(void **state) 
     assert_int_equal(world_verify(world), 0);
 }
 
+/* As a crash leaves it between the switch to a streamed state and the reset of the log. */
+static void a_state_that_was_just_installed_is_recovered(void **state) {
+    struct world *world = *state;
+    _cleanup_free_ char *path = xasprintf("%s/state", world->path);
+    struct failure failure = {0};
+    struct state *open;
+
+    world_make_node(world, 100, 100);
+    open = open_state(path, 0);
+    assert_int_equal(state_begin(open), 0);
+    assert_int_equal(state_set_installed(open, 500), 0);
+    assert_int_equal(state_commit(open, 500, WORLD_TERM + 5), 0);
+    assert_int_equal(state_installed_index(open), 500);
+    state_close(open);
+    assert_int_equal(world_verify(world), 0);
+    assert_non_null(strstr(world->said, "A start will begin the log anew behind the state"));
+    assert_int_equal(world_recover(world, NEW_CLUSTER, &failure), 0);
+    world_check_sole_voter(world, 100, WORLD_MEMBER, NEW_CLUSTER);
+}
+
+/* A change of the members that this node stored last counts as little as those before it. */
+static void a_change_at_the_end_of_the_log_is_recovered(void **state) {
+    struct world *world = *state;
+    struct offline offline;
+    struct failure failure = {0};
+
+    world_make_node(world, 1, 0);
+    assert_int_equal(world_verify(world), 0);
+    assert_non_null(strstr(world->said, "3 by the configuration of entry 1"));
+    assert_int_equal(world_recover(world, NEW_CLUSTER, &failure), 0);
+    assert_int_equal(offline_open(&offline, world->path, "nodeA", ignore, NULL), 0);
+    assert_int_equal(offline.configuration.count, 1);
+    assert_int_equal(offline.configuration.index, 2);
+    assert_int_equal(offline.state.applied_index, 2);
+    offline_close(&offline);
+}
+
 static void damaged_data_is_not_recovered(void **state) {
     struct world *world = *state;
     _cleanup_free_ char *path = xasprintf("%s/log/log.0000000001", world->path);
@@ -227,6 +270,10 @@ int main(void) {
                                         world_teardown),
         cmocka_unit_test_setup_teardown(a_node_that_was_never_a_member_has_nothing_to_recover,
                                         world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(a_state_that_was_just_installed_is_recovered, world_setup,
+                                        world_teardown),
+        cmocka_unit_test_setup_teardown(a_change_at_the_end_of_the_log_is_recovered, world_setup,
+                                        world_teardown),
         cmocka_unit_test_setup_teardown(damaged_data_is_not_recovered, world_setup, world_teardown),
     };
 
