@@ -178,10 +178,14 @@ int snapshot_receive(struct member *member, uint64_t from,
         *ret_reason = "an impossible snapshot";
         return -EBADMSG;
     }
+    /* The state must not be on the disk before the term that it is of: its leader's appends have
+     * brought that, and it is durable. */
+    if (install->term != member->raft.current_term || !write_vote_durable(member))
+        return 0; /* the leader says it again */
     if (member->installing || !is_staged(member, install) ||
         install->last_index <= member->applied_index || member->applying ||
-        install->term < member->raft.current_term || member->raft.state == RAFT_LEADER)
-        return 0; /* the leader says it again */
+        member->raft.state == RAFT_LEADER)
+        return 0;
     if (install->term == member->guard.leader_term && member->guard.leader_id != from) {
         *ret_reason = "its term has another leader";
         return -EBADMSG;

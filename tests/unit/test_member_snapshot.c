@@ -173,6 +173,29 @@ static void L12_a_write_under_way_when_a_snapshot_is_installed_is_not_reported(v
     member_mark_deinit(&mark);
 }
 
+static void a_state_is_installed_only_when_its_term_is_durable(void **state) {
+    uint64_t leader = world_leader(), away = leave_behind();
+    struct member_mark mark;
+
+    (void)state;
+    world_node(away)->cut = false;
+    assert_true(world_run(wanted, 5000));
+    mark = stage(away);
+    world_node(away)->hold_writes = true;
+    write_vote(world_node(away)->member); /* as if it had only just heard of the term */
+    member_send_install(world_node(leader)->member, away, &mark);
+    world_pass(500);
+    assert_false(world_node(away)->member->installing);
+    assert_int_equal(world_node(away)->mark.index, 0);
+    world_node(away)->hold_writes = false;
+    world_pass(100);
+    member_send_install(world_node(leader)->member, away, &mark);
+    world_pass(3000);
+    assert_int_equal(world_node(away)->mark.index, mark.index);
+    assert_int_equal(world_node(away)->applied, world_node(leader)->applied);
+    member_mark_deinit(&mark);
+}
+
 static void L13_nothing_is_compacted_twice_or_while_installing(void **state) {
     uint64_t leader = world_leader();
     struct member_mark mark;
@@ -274,6 +297,7 @@ int main(void) {
         THREE(a_follower_that_ends_right_before_a_cut_log_gets_the_state),
         THREE(an_install_without_a_staged_state_is_ignored),
         THREE(L12_a_write_under_way_when_a_snapshot_is_installed_is_not_reported),
+        THREE(a_state_is_installed_only_when_its_term_is_durable),
         THREE(L13_nothing_is_compacted_twice_or_while_installing),
         THREE(L15_a_second_install_while_installing_is_ignored),
         THREE(L17_a_restart_behind_a_snapshot_has_no_entries),
