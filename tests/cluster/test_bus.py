@@ -232,22 +232,31 @@ class Watcher:
             f"type='signal',sender='org.raftkv1.{node}',"
             "interface='org.freedesktop.DBus.Properties',member='PropertiesChanged'"
         )
+        probe = "type='signal',interface='org.raftkv1.Test'"
         self.log = log
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 ["busctl", f"--address={bus.address}", "--json=short", "monitor",
-                 f"--match={match}"],
+                 f"--match={match}", f"--match={probe}"],
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        wait_until("busctl watches", lambda: b"Monitoring" in log.read_bytes())
+
+        def watches():
+            bus.busctl("emit", "/test", "org.raftkv1.Test", "Watched")
+            return b"Watched" in log.read_bytes()
+
+        wait_until("busctl watches", watches)
 
     def changes(self):
         """The last announced value of each property."""
         values = {}
         for line in self.log.read_text().splitlines(keepends=True):
             if line.startswith("{") and line.endswith("\n"):
-                interface, changed, _ = json.loads(line)["payload"]["data"]
+                message = json.loads(line)
+                if message["member"] != "PropertiesChanged":
+                    continue
+                interface, changed, _ = message["payload"]["data"]
                 assert interface == "org.raftkv1.Node"
                 values |= {name: variant["data"] for name, variant in changed.items()}
         return values
