@@ -288,6 +288,19 @@ void member_stop_awaiting(struct member *member) {
 
 /* ---- transferring ---- */
 
+/* By what is applied, and by what libraft leads by: it knows of a change that is committed before
+ * it is applied here, which on a full disk may take long. */
+static bool is_voter(const struct member *member, const struct server *server) {
+    const struct raft_configuration *newest = &member->raft.configuration;
+
+    if (server->role != MEMBER_VOTER)
+        return false;
+    for (unsigned i = 0; i < newest->n; i++)
+        if (newest->servers[i].id == server->id)
+            return newest->servers[i].role == RAFT_VOTER;
+    return false;
+}
+
 uint64_t membership_successor(const struct member *member) {
     uint64_t best = 0, best_match = 0;
     bool best_room = false;
@@ -297,7 +310,7 @@ uint64_t membership_successor(const struct member *member) {
         uint64_t match, last_contact;
         bool room;
 
-        if (server->id == member->id || server->role != MEMBER_VOTER ||
+        if (server->id == member->id || !is_voter(member, server) ||
             !membership_is_live(member, server->id) ||
             !member_progress(member, server->id, &match, &last_contact))
             continue;
@@ -358,6 +371,7 @@ static void transfer_failed(struct member *member) {
 /* Hazard L19 again: TimeoutNow is sent once only, and ignored by a target that is behind; so it is
  * sent when the target has everything, and again. */
 static void advance_transfer_as_leader(struct member *member) {
+    const struct server *target = configuration_find(&member->committed, member->change_target);
     struct raft_event event = {
         .time = member_now(member),
         .type = RAFT_TRANSFER,
@@ -366,7 +380,7 @@ static void advance_transfer_as_leader(struct member *member) {
 
     if (raft_transferee(&member->raft) != 0 || lag(member, member->change_target) != 0)
         return;
-    if (!configuration_find(&member->committed, member->change_target))
+    if (!target || !is_voter(member, target))
         return;
     member_step(member, &event);
 }

@@ -213,6 +213,30 @@ static void a_leader_that_could_not_serve_yet_hands_over_too(void **state) {
     world_node(next)->hold_writes = false;
 }
 
+/* Its disk is full: what it leads by is committed, and not applied here yet. */
+static void a_leader_that_has_not_applied_a_demotion_hands_over_to_a_voter(void **state) {
+    uint64_t next = other(1), demoted = other(2);
+
+    (void)state;
+    world_node(next)->hold_applies = true;
+    world_change(was_leader, &change, CHANGE_DEMOTE, world_node(demoted)->identity.name);
+    world_pass(1000);
+    assert_true(change.done && change.succeeded);
+    change = (struct world_change){0};
+    fill(was_leader);
+    fill(other(3));
+    world_change(was_leader, &change, CHANGE_TRANSFER, world_node(next)->identity.name);
+    while (world_node(next)->member->state != MEMBER_LEADER)
+        world_pass(5);
+    fill(next);
+    was_leader = next;
+    assert_true(world_run(another_leads, 20000));
+    assert_int_not_equal(world_leader(), demoted);
+    world_node(next)->hold_applies = false;
+    world_pass(1000);
+    assert_int_equal(world_node(next)->fatal, 0);
+}
+
 static void two_full_voters_of_five_stop_nothing(void **state) {
     (void)state;
     fill(other(1));
@@ -249,6 +273,7 @@ int main(void) {
         WITH(two, a_leader_stays_when_it_is_needed_to_elect_another_one),
         WITH(three, a_leader_that_can_not_write_hands_over),
         WITH(three, a_leader_that_could_not_serve_yet_hands_over_too),
+        WITH(five, a_leader_that_has_not_applied_a_demotion_hands_over_to_a_voter),
         WITH(five, two_full_voters_of_five_stop_nothing),
         WITH(five, a_transfer_that_names_nobody_prefers_who_has_room),
     };
