@@ -23,9 +23,9 @@ static void finish(struct node *node, int result) {
         journal(LOG_WARNING, "The log could not be cut: %s.", strerror(-result));
     }
     compaction->retry_at = result == -ENOSPC ? node->host->now(node->host) + RETRY_MS : 0;
-    space_update(node);
     member_mark_deinit(&compaction->mark);
     service_compacted(node->service, result);
+    space_update(node);
 }
 
 /* ---- the last step: old files go ---- */
@@ -64,8 +64,9 @@ static void run_mark(struct job *job) {
         .configuration_size = compaction->mark.configuration_size,
     };
 
+    /* Without space it is kept in the log's buffer, and may be the only thing there that waits. */
     compaction->result = log_store_set_mark(node->log, &mark);
-    if (compaction->result == 0)
+    if (compaction->result == 0 || compaction->result == -ENOSPC)
         compaction->result = log_store_flush(node->log);
 }
 

@@ -139,11 +139,9 @@ static void submit_identity(struct node *node) {
 
 void install_start(struct node *node, const struct member_mark *mark) {
     check(!node->install.under_way);
-    node->install = (struct install){
-        .under_way = true,
-        .stage = staging_take(node),
-        .mark = mark,
-    };
+    node->install = (struct install){.under_way = true, .mark = mark};
+    node->install.stage = staging_take(node, &node->install.number);
+    storage_overtake(node);
     submit_identity(node);
 }
 

@@ -71,6 +71,7 @@ struct stream {
     size_t window_bytes;
     uint64_t bytes, total_bytes; /* that have arrived; about how many there are */
     uint64_t begun, last_heard, last_sent, last_said;
+    uint64_t asked; /* whether what is staged is still there */
 };
 
 /* A state that arrives from the leader (staging.c). */
@@ -97,6 +98,7 @@ struct install {
     bool reset_put;  /* ... and that is in its buffer */
     struct job job;
     struct stage *stage;
+    uint64_t number; /* of the stream that brought it */
     const struct member_mark *mark;
     int result;
     struct failure failure;
@@ -130,6 +132,7 @@ struct node {
     struct member_write write;
     int write_result;
     bool write_put; /* everything of the write is in the log's buffer: only the flush is left */
+    bool write_overtaken; /* its entries are of the log before a state that is being installed */
     uint64_t write_retry_at;
     uint64_t apply_first;
     const struct log_entry *apply_entries;
@@ -173,6 +176,9 @@ uint64_t storage_deadline(const struct node *node);
 bool storage_busy(const struct node *node);
 /* Whether something waits for space, and is on no lane now. */
 bool storage_waits(const struct node *node);
+/* The log begins anew: entries of a write that waits and is not in its buffer must not get there.
+ */
+void storage_overtake(struct node *node);
 void storage_deinit(struct node *node);
 
 void storage_fatal(struct node *node, const char *what, int error);
@@ -212,8 +218,8 @@ void staging_receive(struct node *node, uint64_t from, const Raftkv__V1__Snapsho
 void staging_advance(struct node *node);
 uint64_t staging_deadline(const struct node *node);
 bool staging_busy(const struct node *node);
-/* Hands the finished stage over, to be installed. */
-struct stage *staging_take(struct node *node);
+/* Hands the finished stage over, to be installed, and the number of the stream that brought it. */
+struct stage *staging_take(struct node *node, uint64_t *ret_number);
 void staging_deinit(struct node *node);
 
 /* install.c */

@@ -8,7 +8,13 @@
 
 #include "node/node_internal.h"
 
-enum { FULL_DISK_MS = 5 * 1000, SILENCE_MS = 120 * 1000, SAY_MS = 5 * 1000, POLL_MS = 500 };
+enum {
+    QUEUE_BYTES_MAX = 8 * 1024 * 1024, /* another chunk may come on top */
+    FULL_DISK_MS = 5 * 1000,
+    SILENCE_MS = 120 * 1000,
+    SAY_MS = 5 * 1000,
+    POLL_MS = 500
+};
 
 static void send_ack(struct node *node, uint64_t to, uint64_t number, uint64_t next, bool complete,
                      bool unknown) {
@@ -68,9 +74,10 @@ static void discard(struct node *node) {
     node->host->submit(node->host, LANE_BACKGROUND, &staging->job);
 }
 
-struct stage *staging_take(struct node *node) {
+struct stage *staging_take(struct node *node, uint64_t *ret_number) {
     struct stage *stage = TAKE(node->staging.stage);
 
+    *ret_number = node->staging.number;
     check(stage && node->staging.complete && !node->staging.job_under_way);
     forget(&node->staging);
     return stage;
@@ -235,9 +242,17 @@ static bool may_begin(const struct node *node, uint64_t from,
     member_get_view(node->member, &view);
     return part->sequence == 1 && view.leader == from && part->index > view.applied_index &&
            part->term > 0 && part->term <= view.term && part->configuration_index > 0 &&
-           part->configuration_index <= part->index && !node->install.under_way &&
+           part->configuration_index <= part->index &&
            configuration_decode(part->configuration.data, part->configuration.len, &ignored,
                                 &reason) == 0;
+}
+
+static bool has_room(const struct staging *staging) {
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < STREAM_WINDOW; i++)
+        bytes += staging->queue[i].chunk.size;
+    return bytes < QUEUE_BYTES_MAX && staging->received - staging->staged < STREAM_WINDOW;
 }
 
 void staging_receive(struct node *node, uint64_t from, const Raftkv__V1__SnapshotPart *part) {
@@ -246,6 +261,12 @@ void staging_receive(struct node *node, uint64_t from, const Raftkv__V1__Snapsho
 
     if (part->stream == 0 || node->stopping)
         return;
+    if (node->install.under_way) {
+        /* It may wait for space. Others come later. */
+        if (part->stream == node->install.number)
+            send_ack(node, from, part->stream, part->sequence, true, false);
+        return;
+    }
     if (part->stream != staging->number) {
         if (node->host->now(node->host) < node->staging_not_before)
             return;
@@ -262,8 +283,7 @@ void staging_receive(struct node *node, uint64_t from, const Raftkv__V1__Snapsho
     if (staging->abandoned || from != staging->from)
         return;
     staging->last_heard = node->host->now(node->host);
-    if (part->sequence != staging->received + 1 || staging->all_received ||
-        staging->received - staging->staged >= STREAM_WINDOW) {
+    if (part->sequence != staging->received + 1 || staging->all_received || !has_room(staging)) {
         acknowledge(node); /* it has arrived already, or one before it was lost */
         return;
     }

@@ -78,7 +78,7 @@ static void persist(void *data, const struct member_write *write) {
     struct node *node = data;
 
     node->write = *write;
-    node->write_put = false;
+    node->write_put = node->write_overtaken = false;
     node->host->submit(node->host, LANE_LOG, &node->persist_job);
 }
 
@@ -224,6 +224,8 @@ void storage_tick(struct node *node) {
 
     if (node->write_retry_at != 0 && now >= node->write_retry_at) {
         node->write_retry_at = UINT64_MAX; /* until it is done */
+        if (node->write_overtaken)
+            node->write.count = 0;
         node->host->submit(node->host, LANE_LOG, &node->persist_job);
     }
     if (node->apply_retry_at != 0 && now >= node->apply_retry_at) {
@@ -254,6 +256,10 @@ static bool waits(uint64_t retry_at) {
 bool storage_waits(const struct node *node) {
     return waits(node->write_retry_at) || waits(node->apply_retry_at) ||
            waits(node->install.retry_at);
+}
+
+void storage_overtake(struct node *node) {
+    node->write_overtaken = true;
 }
 
 void storage_deinit(struct node *node) {

@@ -117,7 +117,7 @@ static void make_next(struct stream *stream) {
 
 /* ---- sending ---- */
 
-static void send_part(struct stream *stream, const struct part *part) {
+static void send_part(struct stream *stream, const struct part *part, uint64_t sequence) {
     Raftkv__V1__SnapshotPart message = RAFTKV__V1__SNAPSHOT_PART__INIT;
     Raftkv__V1__PeerMessage peer = RAFTKV__V1__PEER_MESSAGE__INIT;
     struct host *host = stream->node->host;
@@ -128,14 +128,16 @@ static void send_part(struct stream *stream, const struct part *part) {
     message.index = stream->mark.index;
     message.term = stream->mark.term;
     message.configuration_index = stream->mark.configuration_index;
-    if (part->sequence == 1) {
+    if (sequence == 1) {
         message.configuration.data = stream->mark.configuration;
         message.configuration.len = stream->mark.configuration_size;
     }
-    message.sequence = part->sequence;
-    message.chunk.data = part->chunk.data;
-    message.chunk.len = part->chunk.size;
-    message.last = part->last;
+    message.sequence = sequence;
+    if (part) {
+        message.chunk.data = part->chunk.data;
+        message.chunk.len = part->chunk.size;
+        message.last = part->last;
+    }
     message.total_bytes = stream->total_bytes;
     peer.body_case = RAFTKV__V1__PEER_MESSAGE__BODY_SNAPSHOT_PART;
     peer.snapshot_part = &message;
@@ -155,8 +157,19 @@ static void send_parts(struct stream *stream) {
     while (stream->sent < stream->made && host->backlog(host, stream->to) < LINK_BACKLOG_MAX) {
         stream->sent++;
         stream->last_sent = now;
-        send_part(stream, &stream->window[stream->sent % STREAM_WINDOW]);
+        send_part(stream, &stream->window[stream->sent % STREAM_WINDOW], stream->sent);
     }
+}
+
+/* Whether it still has what it has staged, or has died meanwhile. An empty part behind the last one
+ * is answered and never taken. */
+static void ask_for_stage(struct stream *stream) {
+    uint64_t now = stream->node->host->now(stream->node->host);
+
+    if (now - stream->asked <= RESEND_MS)
+        return;
+    stream->asked = now;
+    send_part(stream, NULL, stream->made + 1);
 }
 
 static void say_progress(struct stream *stream) {
@@ -193,6 +206,7 @@ static void advance(struct stream *stream) {
     } else if (stream->phase == STREAM_STAGED && now - stream->last_sent > POLL_MS) {
         stream->last_sent = now;
         member_send_install(node->member, stream->to, &stream->mark);
+        ask_for_stage(stream);
     }
 }
 
@@ -234,6 +248,7 @@ void streams_receive_ack(struct node *node, uint64_t from, const Raftkv__V1__Sna
                 (unsigned long long)stream->mark.index, name_of(node, stream->to));
         stream->phase = STREAM_STAGED;
         stream->last_sent = 0;
+        stream->asked = stream->last_heard;
     }
     streams_advance(node);
 }
@@ -251,6 +266,10 @@ static void open_done(struct job *job) {
     const struct snapshot_header *header;
 
     stream->job_under_way = false;
+    if (stream->result == -EIO) {
+        storage_fatal(stream->node, "The state can't be read", stream->result);
+        return;
+    }
     if (stream->result != 0 || stream->abandoned) {
         close_stream(stream);
         return;
