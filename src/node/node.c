@@ -162,6 +162,7 @@ static int open_stores(struct node *node, const struct node_options *options,
     struct state_options state = {
         .directory = node->directory.state_path,
         .cache_size = options->state_cache_size,
+        .log_file_size = options->state_log_size,
     };
     int result = state_open(&node->state, &state, failure);
 

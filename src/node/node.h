@@ -25,6 +25,7 @@ struct node_options {
     uint64_t election_timeout;   /* ms */
     uint64_t heartbeat;          /* ms */
     size_t state_cache_size;     /* bytes; 0: the default */
+    uint32_t state_log_size;     /* bytes of one file of the state\'s own log; 0: the default */
     uint64_t snapshot_entries;   /* the log is cut when so many have gathered; 0: the default */
     uint64_t snapshot_bytes;     /* or so many bytes of them */
     uint64_t trailing_entries;   /* and keeps so many ... */

@@ -61,6 +61,11 @@ void state_last_message(struct state *state, char *ret, size_t size) {
     pthread_mutex_unlock(&state->message_lock);
 }
 
+/* Berkeley DB wants four buffers in a file. */
+static uint32_t log_buffer_size(uint32_t file_size) {
+    return file_size / 4 < LOG_BUFFER_SIZE ? file_size / 4 : LOG_BUFFER_SIZE;
+}
+
 int state_create_environment(struct state *state, DB_ENV **ret) {
     DB_ENV *environment;
     int r;
@@ -70,9 +75,9 @@ int state_create_environment(struct state *state, DB_ENV **ret) {
         return state_error(r);
     environment->app_private = state;
     environment->set_errcall(environment, keep_message);
-    r = environment->set_lg_max(environment, STATE_LOG_FILE_SIZE);
+    r = environment->set_lg_max(environment, state->log_file_size);
     if (r == 0)
-        r = environment->set_lg_bsize(environment, LOG_BUFFER_SIZE);
+        r = environment->set_lg_bsize(environment, log_buffer_size(state->log_file_size));
     if (r != 0) {
         environment->close(environment, 0);
         return state_error(r);
@@ -348,6 +353,7 @@ static struct state *new_state(const char *directory, size_t cache_size) {
     pthread_mutex_init(&state->environment_lock, NULL);
     state->directory = xstrdup(directory);
     state->cache_size = cache_size ? cache_size : CACHE_SIZE_DEFAULT;
+    state->log_file_size = STATE_LOG_FILE_SIZE;
     return state;
 }
 
@@ -447,6 +453,8 @@ int state_open(struct state **ret, const struct state_options *options, struct f
         return r;
     store_sync_init();
     state = new_state(options->directory, options->cache_size);
+    if (options->log_file_size != 0)
+        state->log_file_size = options->log_file_size;
     r = find_environment(state, &new, failure);
     if (r == 0)
         r = state_open_environment(state, new, failure);

@@ -28,7 +28,8 @@ struct state_record {
 struct state_options {
     const char
         *directory; /* of the state as a whole: holds `current` and the directory that it names */
-    size_t cache_size; /* bytes; 0: the default, 16 MiB */
+    size_t cache_size;      /* bytes; 0: the default, 16 MiB */
+    uint32_t log_file_size; /* bytes of one file of its own log; 0: the default, 8 MiB */
 };
 
 /*

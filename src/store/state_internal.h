@@ -40,6 +40,7 @@ struct snapshot;
 struct state {
     char *directory;
     size_t cache_size; /* as the options said */
+    uint32_t log_file_size;
     char *environment_directory;
     /* Held by a checkpoint on the background lane, and while another environment takes the place of
      * this one. */

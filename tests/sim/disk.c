@@ -16,17 +16,19 @@ enum {
     TREE_PAGE_SIZE = 8192
 };
 
-/* A file's content, as its process sees it and as it is durable. */
+/*
+ * A file's content as its process sees it, and of what is not durable what was there before: a sync
+ * forgets that, a crash brings some of it back.
+ */
 struct inode {
     uint64_t number;
     bool directory;
     unsigned references; /* entries, descriptors and journal */
     uint8_t *data;
     size_t size, capacity;
-    uint8_t *durable;
-    size_t durable_size, durable_capacity;
-    uint8_t *dirty; /* one byte a sector of data */
-    size_t dirty_capacity;
+    size_t durable_size;
+    uint8_t **before; /* by sector: its durable content, NULL where that is what it has */
+    size_t before_capacity;
     size_t dirty_first, dirty_end; /* sectors; empty: first >= end */
 };
 
@@ -56,7 +58,7 @@ struct disk {
     size_t journal_count, journal_capacity;
     uint64_t next_number;
     bool crashed;
-    struct names survivors; /* after a crash: inodes of their own */
+    struct names survivors; /* of a crash */
     uint64_t crash_after;
     struct disk_faults faults;
     struct disk_figures figures;
@@ -90,34 +92,62 @@ static struct inode *inode_ref(struct inode *inode) {
     return inode;
 }
 
+static void forget_before(struct inode *inode, size_t sector) {
+    free(TAKE(inode->before[sector]));
+}
+
+static void clear_dirty(struct inode *inode) {
+    for (size_t i = inode->dirty_first; i < inode->dirty_end; i++)
+        forget_before(inode, i);
+    inode->dirty_first = inode->dirty_end = 0;
+}
+
 static void inode_unref(struct inode *inode) {
     if (--inode->references > 0)
         return;
+    clear_dirty(inode);
     free(inode->data);
-    free(inode->durable);
-    free(inode->dirty);
+    free(inode->before);
     free(inode);
 }
 
-static void grow(uint8_t **data, size_t *capacity, size_t wanted) {
-    size_t size = *capacity ? *capacity : 4096;
+/* What lies behind the size is zeros. */
+static void grow(struct inode *inode, size_t wanted) {
+    size_t size = inode->capacity ? inode->capacity : 4096;
 
-    if (wanted <= *capacity)
+    if (wanted <= inode->capacity)
         return;
     while (size < wanted)
         size *= 2;
-    *data = xrealloc(*data, size);
-    memset(*data + *capacity, 0, size - *capacity);
-    *capacity = size;
+    inode->data = xrealloc(inode->data, size);
+    memset(inode->data + inode->capacity, 0, size - inode->capacity);
+    inode->capacity = size;
 }
 
+static void grow_before(struct inode *inode, size_t sectors) {
+    size_t capacity = inode->before_capacity ? inode->before_capacity : 8;
+
+    if (sectors <= inode->before_capacity)
+        return;
+    while (capacity < sectors)
+        capacity *= 2;
+    inode->before = xrealloc(inode->before, capacity * sizeof *inode->before);
+    memset(inode->before + inode->before_capacity, 0,
+           (capacity - inode->before_capacity) * sizeof *inode->before);
+    inode->before_capacity = capacity;
+}
+
+/* To be called before these bytes change. */
 static void mark_dirty(struct inode *inode, size_t from, size_t to) {
     size_t first = from / SECTOR_SIZE, end = (to + SECTOR_SIZE - 1) / SECTOR_SIZE;
 
     if (first >= end)
         return;
-    grow(&inode->dirty, &inode->dirty_capacity, end);
-    memset(inode->dirty + first, 1, end - first);
+    grow(inode, end * SECTOR_SIZE);
+    grow_before(inode, end);
+    for (size_t i = first; i < end; i++)
+        if (!inode->before[i])
+            inode->before[i] = xmemdup(inode->data + i * SECTOR_SIZE, SECTOR_SIZE);
     if (inode->dirty_first >= inode->dirty_end) {
         inode->dirty_first = first;
         inode->dirty_end = end;
@@ -129,41 +159,31 @@ static void mark_dirty(struct inode *inode, size_t from, size_t to) {
         inode->dirty_end = end;
 }
 
-static void clear_dirty(struct inode *inode) {
-    if (inode->dirty_first < inode->dirty_end)
-        memset(inode->dirty + inode->dirty_first, 0, inode->dirty_end - inode->dirty_first);
-    inode->dirty_first = inode->dirty_end = 0;
+/* The same for what is going to be written; what stays as it is can't get lost. */
+static void mark_changes(struct inode *inode, size_t from, const uint8_t *data, size_t size) {
+    size_t end = from + size;
+
+    grow(inode, end);
+    for (size_t next; from < end; data += next - from, from = next) {
+        next = (from / SECTOR_SIZE + 1) * SECTOR_SIZE;
+        if (next > end)
+            next = end;
+        if (memcmp(inode->data + from, data, next - from) != 0)
+            mark_dirty(inode, from, next);
+    }
 }
 
 static void set_size(struct inode *inode, size_t size) {
-    grow(&inode->data, &inode->capacity, size);
-    if (size < inode->size)
+    grow(inode, size);
+    if (size < inode->size) {
+        mark_dirty(inode, size, inode->size);
         memset(inode->data + size, 0, inode->size - size);
-    mark_dirty(inode, size < inode->size ? size : inode->size,
-               size < inode->size ? inode->size : size);
+    }
     inode->size = size;
 }
 
-/* Copies one sector of the content to what is durable. */
-static void settle_sector(uint8_t *to, size_t to_size, const struct inode *inode, size_t sector) {
-    size_t offset = sector * SECTOR_SIZE;
-    size_t size = SECTOR_SIZE;
-
-    if (offset >= to_size || offset >= inode->capacity)
-        return;
-    if (offset + size > to_size)
-        size = to_size - offset;
-    memcpy(to + offset, inode->data + offset, size);
-}
-
 static void inode_sync(struct inode *inode) {
-    grow(&inode->durable, &inode->durable_capacity, inode->size);
-    if (inode->size < inode->durable_size)
-        memset(inode->durable + inode->size, 0, inode->durable_size - inode->size);
     inode->durable_size = inode->size;
-    for (size_t i = inode->dirty_first; i < inode->dirty_end; i++)
-        if (inode->dirty[i])
-            settle_sector(inode->durable, inode->size, inode, i);
     clear_dirty(inode);
 }
 
@@ -193,38 +213,40 @@ static size_t unit_of(const char *path) {
     return TREE_PAGE_SIZE;
 }
 
-/* What a crash leaves of a file. */
-static struct inode *inode_survivor(struct disk *disk, const char *path, const struct inode *inode,
-                                    enum survival survival, uint64_t odds) {
-    struct inode *copy = inode_new(disk, inode->directory);
-    size_t durable_size, size, sectors = unit_of(path) / SECTOR_SIZE;
-    size_t last_unit = SIZE_MAX;
+/* Decides what a crash leaves of a file. What its process still does to it is undone together with
+ * what is lost. */
+static void inode_crash(struct inode *inode, const char *path, enum survival survival,
+                        uint64_t odds) {
+    size_t sectors = unit_of(path) / SECTOR_SIZE, last_unit = SIZE_MAX;
     bool kept = false;
 
-    copy->number = inode->number;
     if (inode->directory)
-        return copy;
-    size = is_dirty(inode) ? surviving_size(inode, survival, unit_of(path)) : inode->durable_size;
-    durable_size = inode->durable_size < size ? inode->durable_size : size;
-    grow(&copy->durable, &copy->durable_capacity, size);
-    copy->durable_size = size;
-    if (durable_size > 0)
-        memcpy(copy->durable, inode->durable, durable_size);
+        return;
+    if (is_dirty(inode))
+        inode->durable_size = surviving_size(inode, survival, unit_of(path));
     for (size_t i = inode->dirty_first; i < inode->dirty_end; i++) {
-        if (!inode->dirty[i])
+        if (!inode->before[i])
             continue;
         if (i / sectors != last_unit)
             kept =
                 survival == SURVIVAL_ALL || (survival == SURVIVAL_TORN && chance_below(100) < odds);
         last_unit = i / sectors;
         if (kept)
-            settle_sector(copy->durable, size, inode, i);
+            forget_before(inode, i);
     }
-    grow(&copy->data, &copy->capacity, size);
-    if (size > 0)
-        memcpy(copy->data, copy->durable, size);
-    copy->size = size;
-    return copy;
+}
+
+/* Nobody uses it any more: brings back what was durable. */
+static void inode_restart(struct inode *inode) {
+    for (size_t i = inode->dirty_first; i < inode->dirty_end; i++)
+        if (inode->before[i])
+            memcpy(inode->data + i * SECTOR_SIZE, inode->before[i], SECTOR_SIZE);
+    clear_dirty(inode);
+    if (inode->durable_size > inode->size)
+        grow(inode, inode->durable_size);
+    else if (inode->durable_size < inode->size)
+        memset(inode->data + inode->durable_size, 0, inode->size - inode->durable_size);
+    inode->size = inode->durable_size;
 }
 
 /* ---- names ---- */
@@ -375,8 +397,8 @@ void disk_crash(struct disk *disk) {
     for (size_t i = 0; i < disk->durable.count; i++) {
         const struct entry *entry = &disk->durable.entries[i];
 
-        link_name(&disk->survivors, entry->path,
-                  inode_survivor(disk, entry->path, entry->inode, survival, odds));
+        inode_crash(entry->inode, entry->path, survival, odds);
+        link_name(&disk->survivors, entry->path, inode_ref(entry->inode));
     }
     disk->crashed = true;
 }
@@ -406,8 +428,11 @@ static void check_unused(const struct disk *disk) {
 
 void disk_restart(struct disk *disk) {
     check_unused(disk);
-    if (disk->crashed)
+    if (disk->crashed) {
         adopt(disk, &disk->survivors);
+        for (size_t i = 0; i < disk->names.count; i++)
+            inode_restart(disk->names.entries[i].inode);
+    }
     clear_names(&disk->survivors);
     disk->crashed = false;
     disk->crash_after = 0;
@@ -561,10 +586,10 @@ ssize_t disk_pwrite(int descriptor, const void *data, size_t size, off_t offset)
     count_operation(d->disk);
     d->disk->figures.writes++;
     d->disk->figures.bytes += size;
+    mark_changes(inode, from, data, size);
     if (from + size > inode->size)
         set_size(inode, from + size);
     memcpy(inode->data + from, data, size);
-    mark_dirty(inode, from, from + size);
     return (ssize_t)size;
 }
 
@@ -609,7 +634,8 @@ int disk_sync(int descriptor) {
     }
     count_operation(d->disk);
     d->disk->figures.syncs++;
-    inode_sync(d->inode);
+    if (!d->disk->crashed)
+        inode_sync(d->inode);
     sync_names(d->disk, d->path, d->inode);
     return 0;
 }

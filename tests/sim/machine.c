@@ -240,6 +240,7 @@ void machine_init(struct machine *machine, unsigned number) {
                  .fatal = host_fatal},
         .disk = disk_new(number),
         .log_file_size = 65536u << chance_below(4),
+        .state_log_size = 65536u << chance_below(4),
     };
     snprintf(machine->name, sizeof machine->name, "n%u", number);
     snprintf(machine->address, sizeof machine->address, "127.0.0.1:%u", 5000 + number);
@@ -360,6 +361,7 @@ void machine_start(struct machine *machine) {
         .heartbeat = 100,
         .state_cache_size = 512 * 1024,
         .log_file_size = machine->log_file_size,
+        .state_log_size = machine->state_log_size,
         .snapshot_entries = machine->snapshot_entries,
         .trailing_entries = machine->trailing_entries,
         .snapshot_chunk_bytes = machine->snapshot_chunk_bytes,

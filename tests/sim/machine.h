@@ -41,7 +41,7 @@ struct machine {
     const char *dying_of;     /* set while the node runs; it dies at the end of the turn */
     char name[16], address[32], client_address[32], directory[32];
     bool bootstrap;
-    uint32_t log_file_size;
+    uint32_t log_file_size, state_log_size;
     uint64_t snapshot_entries, trailing_entries; /* 0: the defaults, which no seed comes to */
     size_t snapshot_chunk_bytes;
     uint64_t crashes, starts;
