@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/defect.h"
 #include "node/node_internal.h"
 
 enum { RETRY_MS = 5 * 1000 };
@@ -96,6 +97,10 @@ static void mark_done(struct job *job) {
 static void run_checkpoint(struct job *job) {
     struct node *node = container_of(job, struct node, compaction.job);
 
+    if (DEFECT(CUT_BEFORE_FLUSH)) {
+        node->compaction.durable_index = node->compaction.mark.index;
+        return;
+    }
     node->compaction.result = state_checkpoint(node->state, &node->compaction.durable_index);
 }
 

@@ -83,7 +83,7 @@ static int check_identity(const struct node *node, const struct identity *from,
         return failure_set(failure, ERROR_INVALID_ARGUMENT,
                            "This node belongs to cluster %016llx, not to %016llx.",
                            (unsigned long long)own_cluster, (unsigned long long)from->cluster_id);
-    if (known && from->incarnation < known->incarnation)
+    if (known && from->incarnation < known->incarnation && !DEFECT(WIPED_UNDER_OLD_ID))
         return failure_set(failure, ERROR_INVALID_ARGUMENT,
                            "Member %s was seen with incarnation %llu and now has %llu: its data "
                            "directory was restored from an older copy. Remove the member, and add "

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/defect.h"
 #include "node/node_internal.h"
 
 enum {
@@ -326,6 +327,9 @@ uint64_t streams_keep_from(const struct node *node) {
     for (size_t i = 0; i < STREAMS_MAX; i++) {
         const struct stream *stream = &node->streams[i];
         uint64_t index = stream->phase == STREAM_OPENING ? 1 : stream->mark.index;
+
+        if (DEFECT(CUT_UNDER_STREAM))
+            continue;
 
         if (stream->phase != STREAM_UNUSED && stream->phase != STREAM_CLOSING && index < keep_from)
             keep_from = index;

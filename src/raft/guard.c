@@ -309,7 +309,7 @@ static enum guard_verdict receive_append_result(const struct raft *raft,
     /* L31: libraft steps down for the higher term of a server that has been removed. */
     if (raft_match_index(raft, message->server_id, &match) != 0) {
         if (DEFECT(REMOVED_COUNTS) && raft->state == RAFT_LEADER) {
-            message->server_id = raft->configuration.servers[0].id;
+            message->server_id = raft->configuration.servers[raft->configuration.n - 1].id;
             return message->server_id == raft->id ? GUARD_DROP : GUARD_PASS;
         }
         return drop("this node does not lead the sender", ret_reason);

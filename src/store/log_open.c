@@ -267,7 +267,7 @@ static bool needs_reset(const struct log_store *log, const struct opening *openi
     const struct log_index *index = &log->content.index;
     uint64_t applied = options->applied_index;
 
-    if (!options->installed || applied <= log->content.mark.index)
+    if (!options->installed || applied <= log->content.mark.index || DEFECT(LOG_NOT_RESET))
         return false;
     if (applied < index->first_index || applied > index->last_index)
         return true;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/defect.h"
 #include "base/journal.h"
 #include "store/state_internal.h"
 
@@ -39,7 +40,8 @@ static int replace_environment(struct state *state, const char *path, struct fai
     r = state_open_environment(state, false, failure);
     if (r != 0)
         return -EIO;
-    remove_old(state, old);
+    if (!DEFECT(SWITCH_NOT_ATOMIC))
+        remove_old(state, old);
     return 0;
 }
 
@@ -51,6 +53,8 @@ int state_switch(struct state *state, struct stage *stage, struct failure *failu
     /* A checkpoint under way may hurry: nothing has to keep its speed beside it. */
     state_spread_checkpoints(state->environment, false);
     pthread_mutex_lock(&state->environment_lock);
+    if (DEFECT(SWITCH_NOT_ATOMIC))
+        remove_old(state, state->environment_directory);
     r = stage_make_current(stage, &done);
     if (r == 0)
         r = replace_environment(state, stage_path(stage), failure);

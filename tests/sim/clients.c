@@ -196,7 +196,9 @@ static void judge_error(struct request *request, const Raftkv__V1__Error *error)
         all.figures.reads++;
         return;
     }
-    must(error->code != RAFTKV__V1__ERROR_CODE__ERROR_CODE_INTERNAL &&
+    /* Berkeley DB has given up on a full disk, and the node is about to. */
+    must((error->code != RAFTKV__V1__ERROR_CODE__ERROR_CODE_INTERNAL ||
+          request->machine->disk_trouble) &&
              error->code != RAFTKV__V1__ERROR_CODE__ERROR_CODE_INVALID_ARGUMENT,
          "%s answers: %s", request->machine->name, error->message);
     if (!write)

@@ -7,6 +7,7 @@
 #include "clients.h"
 #include "machine.h"
 #include "network.h"
+#include "node/node_internal.h"
 #include "oracle.h"
 
 enum fault {
@@ -281,6 +282,24 @@ void faults_start(void) {
         choose_odds();
     network_options.break_one_in = chance_one_in(3) ? chance_between(50, 5000) : 0;
     world_after(chance_between(1, faults.pause), &faults.happening, next);
+}
+
+/* Crashes at any point of a compaction, a stream and an installation, which are too rare to be met
+ * by chance. */
+void faults_before(struct machine *machine, const struct job *job) {
+    const struct node *node = machine->node;
+    unsigned odds = 0;
+
+    if (faults.stopped || faults.odds[FAULT_CRASH] == 0)
+        return;
+    if (job == &node->install.job)
+        odds = 4;
+    else if (job == &node->staging.job || job == &node->compaction.job)
+        odds = 200;
+    if (odds == 0 || !chance_one_in(odds))
+        return;
+    faults.figures.crashes++;
+    machine_crash_at_write(machine, chance_latency(1, 60));
 }
 
 void faults_stop(void) {

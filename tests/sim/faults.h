@@ -3,12 +3,14 @@
  * fail; clocks jump. */
 #pragma once
 
-#include <stdbool.h>
+#include "machine.h"
 
 /* Only these kinds, by their names with commas between. False: there is no such kind. */
 bool faults_choose(const char *names);
 /* Draws how bad it gets, and begins. */
 void faults_start(void);
+/* A job is about to run on a lane. */
+void faults_before(struct machine *machine, const struct job *job);
 /* No more; what is broken is mended. */
 void faults_stop(void);
 

@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "admin.h"
 #include "clients.h"
+#include "faults.h"
 #include "network.h"
 #include "node/node_internal.h"
 #include "oracle.h"
@@ -164,6 +165,7 @@ static void lane_run(struct happening *happening) {
     if (!current)
         return;
     lane->running = take_job(lane);
+    faults_before(machine, lane->running);
     lane->running->run(lane->running);
     if (disk_crashed(machine->disk)) {
         machine_crash(machine,

@@ -212,6 +212,11 @@ static const char *const defect_names[DEFECT_COUNT] = {
     [DEFECT_WRITE_SENT_TWICE] = "write-sent-twice",
     [DEFECT_LOST_SECOND_CHANGE] = "lost-second-change",
     [DEFECT_REPLACED_MEMBER_LOCKED_OUT] = "replaced-member-locked-out",
+    [DEFECT_SWITCH_NOT_ATOMIC] = "switch-not-atomic",
+    [DEFECT_NOTHING_KEPT_ASIDE] = "nothing-kept-aside",
+    [DEFECT_CUT_BEFORE_FLUSH] = "cut-before-flush",
+    [DEFECT_LOG_NOT_RESET] = "log-not-reset",
+    [DEFECT_CUT_UNDER_STREAM] = "cut-under-stream",
 };
 
 static bool choose_defect(const char *name) {

@@ -12,15 +12,23 @@
 /* Terms by index, from 1. */
 struct terms {
     uint64_t *terms;
+    uint64_t begin; /* up to there all is in the state */
     uint64_t last;
     size_t capacity;
+};
+
+/* The voters by whose answers a leader counts. */
+struct voters {
+    uint64_t ids[MEMBERS_MAX];
+    size_t count;
 };
 
 /* What was seen of a node last. */
 struct seen {
     struct terms log;     /* as the member has it */
     struct terms durable; /* as the disk has it */
-    enum member_state state;
+    uint64_t id;          /* of its member */
+    struct voters voters; /* at the last look */
     uint64_t term;
     uint64_t leads; /* the term in which it was seen leading in this life */
     uint64_t committed;
@@ -82,7 +90,7 @@ static void set_term(struct terms *terms, uint64_t index, uint64_t term) {
 static void begin_behind(struct terms *terms, uint64_t index) {
     make_room(terms, index);
     memset(terms->terms, 0, (index + 1) * sizeof *terms->terms);
-    terms->last = index;
+    terms->begin = terms->last = index;
 }
 
 /* Who is in a configuration, and as what. */
@@ -157,7 +165,7 @@ static void see_entry(const struct machine *machine, const struct member *member
         fact->configuration = entry_digest(&cached->entry);
         /* The known flaw of single-server changes (hazard L3). */
         must(member->raft.state != RAFT_LEADER || term != member->raft.current_term || index == 1 ||
-                 term_at(&oracle.committed, oracle.committed.last) == term,
+                 entries_term(&member->entries, member->commit_index) == term,
              "%s changes the configuration in entry %" PRIu64
              " before an entry of its term %" PRIu64 " is committed",
              machine->name, index, term);
@@ -231,6 +239,50 @@ static void look_at_leader(struct machine *machine, const struct member *member)
     seen->leads = term;
     record("%s leads term %" PRIu64, machine->name, term);
     check_completeness(machine, member);
+}
+
+static struct voters voters_of(const struct member *member) {
+    const struct raft_configuration *configuration = &member->raft.configuration;
+    struct voters voters = {.count = 0};
+
+    for (unsigned i = 0; i < configuration->n; i++)
+        if (configuration->servers[i].role == RAFT_VOTER)
+            voters.ids[voters.count++] = configuration->servers[i].id;
+    return voters;
+}
+
+static const struct seen *seen_of_member(uint64_t id) {
+    for (unsigned i = 1; i <= machine_count; i++)
+        if (oracle.seen[i].id == id)
+            return &oracle.seen[i];
+    return NULL;
+}
+
+static bool majority_has(const struct voters *voters, uint64_t index, uint64_t term) {
+    size_t count = 0;
+
+    for (size_t i = 0; i < voters->count; i++) {
+        const struct seen *seen = seen_of_member(voters->ids[i]);
+
+        /* What a disk had before it was wiped may have been answered. */
+        count += !seen || index <= seen->durable.begin || term_at(&seen->durable, index) == term;
+    }
+    return count > voters->count / 2;
+}
+
+/* What a leader commits by counting is on the disks of a majority (dissertation, section 3.6). */
+static void check_majority(struct machine *machine, const struct member *member) {
+    struct seen *seen = &oracle.seen[machine->number];
+    uint64_t commit = member->commit_index, term = entries_term(&member->entries, commit);
+    struct voters voters = voters_of(member);
+
+    if (member->raft.state == RAFT_LEADER && commit > seen->committed &&
+        term == member->raft.current_term)
+        must(majority_has(&voters, commit, term) || majority_has(&seen->voters, commit, term),
+             "%s commits entry %" PRIu64 " of term %" PRIu64
+             ", which is not on the disks of a majority",
+             machine->name, commit, term);
+    seen->voters = voters;
 }
 
 /* A leader knows what is committed; followers are checked when they apply (hazard L5). */
@@ -365,6 +417,7 @@ void oracle_look(struct machine *machine) {
     changed = look_at_log(machine, member);
     if (member->raft.state == RAFT_LEADER)
         look_at_leader(machine, member);
+    check_majority(machine, member);
     look_at_commit(machine, member);
     if (changed)
         look_at_configuration(machine, member);
@@ -493,6 +546,7 @@ void oracle_started(struct machine *machine) {
     const struct member *member = node_member(machine->node);
     uint64_t applied, term;
 
+    seen->id = node_identity(machine->node)->member_id;
     seen->first_index = member->entries.first_index;
     begin_behind(&seen->durable, seen->first_index - 1);
     for (uint64_t i = member->entries.first_index; i <= member->durable_index; i++)
@@ -509,7 +563,7 @@ void oracle_started(struct machine *machine) {
 void oracle_died(struct machine *machine) {
     struct seen *seen = &oracle.seen[machine->number];
 
-    seen->log.last = seen->durable.last = 0;
+    seen->log.last = 0;
     seen->leads = 0;
     seen->committed = 0;
     seen->term = 0;
