@@ -41,7 +41,7 @@ void kill_daemon(struct fixture *f);
 /* A further connection to the private bus. */
 sd_bus *connect_client(struct fixture *f);
 
-/* Runs the bus room and the client (and another, if not NULL) until done() or for at most 20 s,
+/* Runs the bus room and the client (and another, if not NULL) until done() or for at most 90 s,
  * which fails the test. */
 void run_until(struct fixture *f, sd_bus *other, bool (*done)(void *data), void *data);
 
