@@ -10,9 +10,11 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 BUILD_ROOT = Path(os.environ.get("RAFTKV_BUILD_ROOT", REPOSITORY))
 DEFAULT = ["unit", "sim", "cluster", "asserts", "sanitize", "clang", "fuzz"]
+ON_DEMAND = ["long"]
 
 BUILDS = {
     "build-test": ["--buildtype=debugoptimized"],
+    "build-long": ["--buildtype=release"],
     "build-sanitize": [
         "--buildtype=debug",
         "-Doptimization=1",
@@ -116,6 +118,8 @@ def run_suite(counts, suite, arguments):
         run_meson(counts, build("build-test"), suite)
     elif suite == "cluster":
         run_pytest(counts, build("build-test"), arguments)
+    elif suite == "long":
+        run_pytest(counts, build("build-long"), ["-m", "long", *arguments])
     elif suite == "asserts":
         directory = build("build-asserts")
         run_meson(counts, directory, "unit")
@@ -137,9 +141,9 @@ def main():
     if "--" in arguments:
         passed_on = arguments[arguments.index("--") + 1 :]
         arguments = arguments[: arguments.index("--")]
-    unknown = [suite for suite in arguments if suite not in DEFAULT]
+    unknown = [suite for suite in arguments if suite not in DEFAULT + ON_DEMAND]
     if unknown:
-        sys.exit(f"test: unknown suite {unknown[0]!r} (allowed: {', '.join(DEFAULT)})")
+        sys.exit(f"test: unknown suite {unknown[0]!r} (allowed: {', '.join(DEFAULT + ON_DEMAND)})")
     counts = Counts()
     for suite in arguments or DEFAULT:
         try:

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 
 sys.dont_write_bytecode = True
 
+import figures  # noqa: E402
 import pytest  # noqa: E402
 
 from bus import Bus  # noqa: E402
@@ -28,6 +29,11 @@ def pytest_collection_modifyitems(config, items):
 
 def _end(number, frame):
     raise KeyboardInterrupt
+
+
+def pytest_terminal_summary(terminalreporter):
+    for line in figures.lines():
+        terminalreporter.write_line(line)
 
 
 def pytest_sessionstart(session):

@@ -10,11 +10,12 @@ class Writers:
     node. A write is sent again only when nothing happened for sure; so each one ends as
     acknowledged (with its revision), unknown, or not done at the time when stop() was called."""
 
-    def __init__(self, nodes, count, writes, prefix=b"w", timeout_ms=20000):
+    def __init__(self, nodes, count, writes, prefix=b"w", timeout_ms=20000, repeat=1):
         self.ports = [node.client_port for node in nodes]
         self.prefix = prefix
         self.writes = writes
         self.timeout_ms = timeout_ms
+        self.repeat = repeat  # how often a value says what it has to say
         self.acknowledged = {}  # key -> (value, revision)
         self.unknown = {}  # key -> value
         self.answered_with = []  # every Refused
@@ -47,7 +48,7 @@ class Writers:
             connection = _Connection(self.ports, number)
             for write in range(self.writes):
                 key = self.prefix + b"/%d/%d" % (number, write)
-                self._write(connection, key, b"value of " + key)
+                self._write(connection, key, (b"value of " + key) * self.repeat)
                 if self.stopping.is_set():
                     break
             connection.close()
