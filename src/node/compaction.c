@@ -151,6 +151,7 @@ void compaction_start(struct node *node) {
     compaction->under_way = true;
     compaction->begun = node->host->now(node->host);
     compaction->entries = compaction->bytes = 0;
+    node->checkpoint.bytes = 0;
     compaction->job = (struct job){.run = run_checkpoint, .done = checkpoint_done};
     node->host->submit(node->host, LANE_BACKGROUND, &compaction->job);
 }

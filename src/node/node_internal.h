@@ -39,6 +39,14 @@ struct compaction {
     } stats;
 };
 
+/* A checkpoint of the state alone (checkpoint.c). */
+struct checkpoint {
+    bool under_way;
+    struct job job;
+    int result;
+    uint64_t bytes; /* about what the state's own log took since the last one began */
+};
+
 /* One chunk of a stream, kept until it has arrived. */
 struct part {
     struct buffer chunk;
@@ -144,6 +152,7 @@ struct node {
     size_t apply_capacity;
 
     struct compaction compaction;       /* compaction.c */
+    struct checkpoint checkpoint;       /* checkpoint.c */
     struct stream streams[STREAMS_MAX]; /* streams.c */
     uint64_t staging_not_before;        /* host time; the disk was full */
     struct staging staging;             /* staging.c */
@@ -191,6 +200,11 @@ void space_update(struct node *node);
 void space_tick(struct node *node);
 uint64_t space_deadline(const struct node *node);
 bool space_busy(const struct node *node);
+
+/* checkpoint.c */
+
+/* Counts entries that were applied, and starts a checkpoint when there are enough. */
+void checkpoint_count(struct node *node, const struct log_entry *entries, size_t count);
 
 /* compaction.c */
 /* A mark at this index is in the log, from an earlier run or an installed state. */

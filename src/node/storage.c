@@ -117,6 +117,7 @@ static void apply_done(struct job *job) {
         space_update(node);
     }
     compaction_count(node, node->apply_entries, node->apply_count);
+    checkpoint_count(node, node->apply_entries, node->apply_count);
     member_applied(node->member, node->apply_results, sizeof *node->apply_results);
     compaction_start_if_due(node);
     node_flush(node);
@@ -245,8 +246,8 @@ uint64_t storage_deadline(const struct node *node) {
 }
 
 bool storage_busy(const struct node *node) {
-    return member_busy(node->member) || node->compaction.under_way || streams_busy(node) ||
-           staging_busy(node) || node->install.under_way || space_busy(node);
+    return member_busy(node->member) || node->compaction.under_way || node->checkpoint.under_way ||
+           streams_busy(node) || staging_busy(node) || node->install.under_way || space_busy(node);
 }
 
 static bool waits(uint64_t retry_at) {

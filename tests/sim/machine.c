@@ -284,7 +284,8 @@ static void forget_work(struct node *node) {
     member->write_under_way = member->applying = member->loading_for_apply = false;
     for (size_t i = 0; i < member->sender_count; i++)
         member->senders[i].loading = false;
-    node->compaction.under_way = node->install.under_way = node->space.under_way = false;
+    node->compaction.under_way = node->checkpoint.under_way = false;
+    node->install.under_way = node->space.under_way = false;
 }
 
 static void bury(struct machine *machine) {
