@@ -124,6 +124,7 @@ def run_suite(counts, suite, arguments):
         directory = build("build-asserts")
         run_meson(counts, directory, "unit")
         run_meson(counts, directory, "sim")
+        run_meson(counts, directory, "seeds")
     elif suite == "sanitize":
         directory = build("build-sanitize")
         run_meson(counts, directory, "unit")
