@@ -197,8 +197,8 @@ static int write_meta(struct stage *stage, struct state *state) {
     return r;
 }
 
-/* The order: the keys; what is known about them, which comes with a checkpoint; and the names of
- * all files. */
+/* The order: the keys; what is known about them, which comes with a checkpoint; a rehearsal of the
+ * switch; and the names of all files. */
 static int finish(struct stage *stage) {
     struct state *state;
     int r;
@@ -212,6 +212,8 @@ static int finish(struct stage *stage) {
         return r;
     r = write_meta(stage, state);
     state_close(state);
+    if (r == 0)
+        r = state_try_staged(stage->directory, stage->name);
     if (r == 0)
         r = store_sync_directory(stage->path);
     if (r == 0)

@@ -186,7 +186,7 @@ static int load_meta(struct state *state, uint64_t *ret_format) {
 }
 
 static int unusable(struct state *state, int error, struct failure *failure) {
-    return failure_set(failure, ERROR_INTERNAL,
+    return failure_set(failure, error == -ENOSPC ? ERROR_NO_SPACE : ERROR_INTERNAL,
                        "The state in %s can't be opened: %s%s%s. " STATE_REJOIN,
                        state->environment_directory, strerror(-error),
                        state->message[0] ? ": " : "", state->message);
@@ -480,6 +480,19 @@ int state_open_staged(struct state **ret, const char *directory, const char *nam
     }
     *ret = state;
     return 0;
+}
+
+int state_try_staged(const char *directory, const char *name) {
+    struct state *state = new_state(directory, STAGED_CACHE_SIZE);
+    struct failure failure;
+    int r;
+
+    state->environment_directory = xasprintf("%s/%s", directory, name);
+    r = state_open_environment(state, false, &failure);
+    close_and_free(state);
+    if (r == 0)
+        return 0;
+    return r == ERROR_NO_SPACE ? -ENOSPC : -EIO;
 }
 
 void state_applied(const struct state *state, uint64_t *ret_index, uint64_t *ret_term) {

@@ -194,7 +194,7 @@ int state_cut_tail(struct state *state, struct failure *failure) {
         return ends_early(state, end, flushed, failure);
     r = cut(state, end, last);
     if (r < 0)
-        return failure_set(failure, ERROR_INTERNAL,
+        return failure_set(failure, r == -ENOSPC ? ERROR_NO_SPACE : ERROR_INTERNAL,
                            "Can't cut the end of the state's log in %s: %s.",
                            state->environment_directory, strerror(-r));
     return 0;
