@@ -238,8 +238,9 @@ int stage_make_current(struct stage *stage, bool *ret_done) {
     check(stage->finished && !stage->current);
     r = state_write_current(stage->directory, stage->name);
     stage->current = r == 0;
-    if (r != 0 && r != -ENOSPC)
-        /* When it can't even be read, keep what it may name. */
+    if (r != 0)
+        /* The name may have changed before something failed. When it can't even be read, keep what
+         * it may name. */
         stage->current = state_read_current(stage->directory, &name, NULL) != 0 ||
                          strcmp(name, stage->name) == 0;
     *ret_done = stage->current;
