@@ -56,6 +56,8 @@ enum {
     TRAILING_ENTRIES_DEFAULT = 10240,          /* of TrailingEntries= */
     TRAILING_BYTES_DEFAULT = 64 * 1024 * 1024, /* of TrailingBytes= */
     RESERVE_BYTES_DEFAULT = 64 * 1024 * 1024,  /* of ReserveBytes= */
+    BACKUPS_MAX = 2,                           /* that clients read at a time from one node */
+    BACKUP_IDLE_MS = 30 * 1000,                /* without a request, then it is given up */
     PROTOCOL_MIN = 1,
     PROTOCOL_MAX = 1,
     FORMAT_VERSION = 1, /* of the data directory */

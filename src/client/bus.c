@@ -129,6 +129,10 @@ static int bus_call(struct transport *base, Raftkv__V1__Request *request,
     return 0;
 }
 
+static void bus_set_deadline(struct transport *base, uint64_t deadline) {
+    container_of(base, struct bus_transport, base)->deadline = deadline;
+}
+
 static void bus_free(struct transport *base) {
     struct bus_transport *t = container_of(base, struct bus_transport, base);
 
@@ -140,7 +144,8 @@ static void bus_free(struct transport *base) {
 }
 
 struct transport *transport_bus_new(const char *address, const char *node, uint64_t deadline) {
-    static const struct transport_operations operations = {.call = bus_call, .free = bus_free};
+    static const struct transport_operations operations = {
+        .call = bus_call, .set_deadline = bus_set_deadline, .free = bus_free};
     struct bus_transport *t = xcalloc(1, sizeof *t);
 
     t->base.operations = &operations;

@@ -43,8 +43,11 @@ int report_error(FILE *file, const Raftkv__V1__Error *error) {
     return report(file, (enum error_code)error->code, error->message, error->outcome_unknown);
 }
 
-/* Returns 0 and the response, or the exit status after saying what went wrong. */
-static int call(struct session *session, Request *request, Response **ret) {
+int report_failure(FILE *file, const struct failure *failure) {
+    return report(file, failure->code, failure->message, failure->outcome_unknown);
+}
+
+int session_call(struct session *session, Request *request, Response **ret) {
     struct failure failure = {0};
     int r = transport_call(session->transport, request, ret, &failure);
 
@@ -53,7 +56,7 @@ static int call(struct session *session, Request *request, Response **ret) {
         return EXIT_STATUS_LOCAL;
     }
     if (r > 0)
-        return report(session->errors, failure.code, failure.message, failure.outcome_unknown);
+        return report_failure(session->errors, &failure);
     if ((*ret)->error)
         return report_error(session->errors, (*ret)->error);
     return 0;
@@ -101,7 +104,7 @@ static int send_put(struct session *session, const char *key, ProtobufCBinaryDat
     body.value = value;
     request.body_case = RAFTKV__V1__REQUEST__BODY_PUT;
     request.put = &body;
-    r = call(session, &request, &response);
+    r = session_call(session, &request, &response);
     if (r == 0)
         output_put(&session->output, response->put);
     return r;
@@ -139,7 +142,7 @@ static int run_get(struct session *session, const struct arguments *arguments) {
     body.stale = arguments->stale;
     request.body_case = RAFTKV__V1__REQUEST__BODY_GET;
     request.get = &body;
-    r = call(session, &request, &response);
+    r = session_call(session, &request, &response);
     if (r == 0)
         output_get(&session->output, response->get, arguments->raw);
     return r;
@@ -154,7 +157,7 @@ static int run_delete(struct session *session, const struct arguments *arguments
     body.key = bytes_of(arguments->positional[0]);
     request.body_case = RAFTKV__V1__REQUEST__BODY_DELETE;
     request.delete_ = &body;
-    r = call(session, &request, &response);
+    r = session_call(session, &request, &response);
     if (r == 0)
         output_delete(&session->output, response->delete_);
     return r;
@@ -184,7 +187,7 @@ static int run_list(struct session *session, const struct arguments *arguments) 
         body.keys_only = arguments->keys_only;
         request.body_case = RAFTKV__V1__REQUEST__BODY_LIST;
         request.list = &body;
-        r = call(session, &request, &page);
+        r = session_call(session, &request, &page);
         free_response(&previous);
         if (r != 0) {
             if (!first)
@@ -215,7 +218,7 @@ static int run_status(struct session *session, const struct arguments *arguments
     body.cluster = true;
     request.body_case = RAFTKV__V1__REQUEST__BODY_STATUS;
     request.status = &body;
-    r = call(session, &request, &response);
+    r = session_call(session, &request, &response);
     if (r == 0)
         output_status(&session->output, response->status);
     return r;
@@ -230,7 +233,7 @@ static int run_members(struct session *session, const struct arguments *argument
     body.stale = arguments->stale;
     request.body_case = RAFTKV__V1__REQUEST__BODY_MEMBERS;
     request.members = &body;
-    r = call(session, &request, &response);
+    r = session_call(session, &request, &response);
     if (r == 0)
         output_members(&session->output, response->members);
     return r;
@@ -238,7 +241,7 @@ static int run_members(struct session *session, const struct arguments *argument
 
 static int change_configuration(struct session *session, Request *request) {
     _cleanup_(free_response) Response *response = NULL;
-    int r = call(session, request, &response);
+    int r = session_call(session, request, &response);
 
     if (r == 0)
         output_configuration(&session->output, response->configuration);
@@ -293,7 +296,7 @@ static int run_transfer(struct session *session, const struct arguments *argumen
         body.name = name_field(arguments->positional[0]);
     request.body_case = RAFTKV__V1__REQUEST__BODY_TRANSFER_LEADERSHIP;
     request.transfer_leadership = &body;
-    r = call(session, &request, &response);
+    r = session_call(session, &request, &response);
     if (r == 0)
         output_transfer(&session->output, response->transfer_leadership);
     return r;
@@ -308,7 +311,7 @@ static int run_snapshot(struct session *session, const struct arguments *argumen
     (void)arguments;
     request.body_case = RAFTKV__V1__REQUEST__BODY_SNAPSHOT;
     request.snapshot = &body;
-    r = call(session, &request, &response);
+    r = session_call(session, &request, &response);
     if (r == 0)
         output_snapshot(&session->output, response->snapshot);
     return r;
@@ -359,6 +362,18 @@ const struct command commands[] = {
      "trailing entries. A node does so by itself when enough has gathered. Prints the index up to "
      "which the state holds the log, and how long it took.",
      0, 0, 0, run_snapshot},
+    {"backup", "FILE", "Save the state of a node in a file",
+     "Reads the whole state of the asked node at one index, while writes go on, into FILE, or for "
+     "\"-\" to standard output. The state of a follower may lag behind: the index is shown, and "
+     "everything up to it is in the backup. FILE is replaced when the backup is complete and on "
+     "the "
+     "disk; only its owner may read it. --timeout= holds for each answer of the node. \"raftkvd "
+     "--restore\" makes a new cluster of a backup.",
+     0, 1, 1, run_backup},
+    {"check", "FILE", "Check a backup",
+     "Reads the backup in FILE, or for \"-\" from standard input, to its end, checks every byte of "
+     "it, and shows what it holds. Asks no node. A damaged one is InvalidArgument.",
+     0, 1, 1, run_check},
     {"help", "[COMMAND]", "Show help", "Shows the help of raftkvctl, or that of one command.", 0, 0,
      1, NULL},
     {0},

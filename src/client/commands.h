@@ -22,3 +22,12 @@ extern const struct command commands[];
  * outcome is added when the message does not speak of it.
  */
 int report_error(FILE *file, const Raftkv__V1__Error *error);
+int report_failure(FILE *file, const struct failure *failure);
+
+/* Returns 0 and the response, or the exit status after saying what went wrong; a response may be
+ * there even then. */
+int session_call(struct session *session, Raftkv__V1__Request *request, Raftkv__V1__Response **ret);
+
+/* backup.c */
+int run_backup(struct session *session, const struct arguments *arguments);
+int run_check(struct session *session, const struct arguments *arguments);

@@ -401,6 +401,30 @@ void output_snapshot(const struct output *output, const Raftkv__V1__SnapshotResp
             response->milliseconds);
 }
 
+void output_backup(const struct output *output, const struct backup_summary *summary) {
+    const struct backup_header *header = &summary->header;
+    _cleanup_free_ char *version =
+        text_escape((const uint8_t *)header->version, strlen(header->version));
+
+    if (output->json) {
+        struct json_object *object = json_object_new_object();
+
+        add_number(object, "index", header->snapshot.index);
+        add_number(object, "term", header->snapshot.term);
+        add_number(object, "records", summary->records);
+        add_number(object, "bytes", summary->bytes);
+        add_number(object, "size", summary->size);
+        add_id(object, "cluster_id", header->cluster_id);
+        add_string(object, "version", header->version);
+        print_json(output, object);
+        return;
+    }
+    fprintf(output->file,
+            "index %" PRIu64 ", %" PRIu64 " keys with %" PRIu64 " bytes, of cluster %016" PRIx64
+            ", written by raftkv %s\n",
+            header->snapshot.index, summary->records, summary->bytes, header->cluster_id, version);
+}
+
 /* ---- lists ---- */
 
 void output_list_begin(struct output_list *list, const struct output *output, bool keys_only) {

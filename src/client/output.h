@@ -22,6 +22,9 @@
  *   add-voter, remove-server, demote-voter   {"configuration_index"}
  *   transfer-leadership                      {"leader"}
  *   snapshot                                 {"index", "milliseconds"}
+ *   backup, check                            {"index", "term", "records", "bytes" (of keys and
+ *             values), "size" (of the file), "cluster_id", "version"}; of a backup to standard
+ *             output this goes to standard error
  *
  * The D-Bus methods say less: over the bus "created" of put, and "revision" of delete and of a get
  * that is not stale, are left out.
@@ -32,6 +35,7 @@
 #include <stdio.h>
 
 #include "client/table.h"
+#include "format/backup.h"
 #include "proto/unpack.h"
 
 struct output {
@@ -57,6 +61,7 @@ void output_transfer(const struct output *output,
                      const Raftkv__V1__TransferLeadershipResponse *response);
 
 void output_snapshot(const struct output *output, const Raftkv__V1__SnapshotResponse *response);
+void output_backup(const struct output *output, const struct backup_summary *summary);
 
 /* A list is printed page by page, so that memory does not grow with it. */
 struct output_list {

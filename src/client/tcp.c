@@ -220,6 +220,10 @@ static int tcp_call(struct transport *base, Raftkv__V1__Request *request,
     }
 }
 
+static void tcp_set_deadline(struct transport *base, uint64_t deadline) {
+    container_of(base, struct tcp_transport, base)->deadline = deadline;
+}
+
 static void tcp_free(struct transport *base) {
     struct tcp_transport *t = container_of(base, struct tcp_transport, base);
 
@@ -231,7 +235,8 @@ static void tcp_free(struct transport *base) {
 }
 
 struct transport *transport_tcp_new(const char *const *endpoints, size_t count, uint64_t deadline) {
-    static const struct transport_operations operations = {.call = tcp_call, .free = tcp_free};
+    static const struct transport_operations operations = {
+        .call = tcp_call, .set_deadline = tcp_set_deadline, .free = tcp_free};
     struct tcp_transport *t = xcalloc(1, sizeof *t);
 
     check(count > 0);

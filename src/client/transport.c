@@ -36,6 +36,7 @@ bool transport_request_writes(const Raftkv__V1__Request *request) {
     case RAFTKV__V1__REQUEST__BODY_STATUS:
     case RAFTKV__V1__REQUEST__BODY_MEMBERS:
     case RAFTKV__V1__REQUEST__BODY_SNAPSHOT: /* once more does no harm */
+    case RAFTKV__V1__REQUEST__BODY_BACKUP:
         return false;
     default:
         return true;

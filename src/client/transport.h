@@ -1,7 +1,8 @@
 /*
  * client: what people and programs use to reach a cluster. raftkvctl turns a command line into
  * Requests, hands them to a transport and shows the Responses. It never decides what a request
- * means and knows no limit of its own: the node does. May use base, proto, sd-bus and json-c.
+ * means and knows no limit of its own: the node does. May use base, proto, format, sd-bus and
+ * json-c.
  *
  * transport: a way to a node. Commands build a Request and get a Response; whether it travels over
  * TCP or as a D-Bus call is decided once, when the transport is made.
@@ -19,6 +20,7 @@ struct transport;
 struct transport_operations {
     int (*call)(struct transport *transport, Raftkv__V1__Request *request,
                 Raftkv__V1__Response **ret, struct failure *failure);
+    void (*set_deadline)(struct transport *transport, uint64_t deadline);
     void (*free)(struct transport *transport);
 };
 
@@ -50,6 +52,11 @@ struct transport *transport_bus_new(const char *address, const char *node, uint6
 static inline int transport_call(struct transport *transport, Raftkv__V1__Request *request,
                                  Raftkv__V1__Response **ret, struct failure *failure) {
     return transport->operations->call(transport, request, ret, failure);
+}
+
+/* Replaces the deadline, for the calls to come. */
+static inline void transport_set_deadline(struct transport *transport, uint64_t deadline) {
+    transport->operations->set_deadline(transport, deadline);
 }
 
 /* Takes NULL; returns NULL. */

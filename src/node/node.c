@@ -235,6 +235,8 @@ int node_open(struct node **ret, struct host *host, const struct node_options *o
     node->service_node = (struct service_node){
         .data = node,
         .compact = status_compact,
+        .backup_read = backups_read,
+        .backup_end = backups_end,
         .fill_status = status_fill,
     };
     node->service = service_new(&(struct service_options){
@@ -273,6 +275,7 @@ static void ask_to_wake(struct node *node) {
         service_next_deadline(node->service),
         storage_deadline(node),
         streams_deadline(node),
+        backups_deadline(node),
         staging_deadline(node),
         install_deadline(node),
         compaction_deadline(node),
@@ -306,6 +309,7 @@ void node_tick(struct node *node) {
     service_tick(node->service);
     storage_tick(node);
     streams_advance(node);
+    backups_tick(node);
     staging_advance(node);
     install_advance(node);
     compaction_tick(node);
@@ -322,6 +326,7 @@ struct node *node_close(struct node *node) {
     node->service = service_free(node->service);
     node->member = member_free(node->member);
     streams_deinit(node);
+    backups_deinit(node);
     staging_deinit(node);
     node->install.stage = stage_discard(node->install.stage);
     member_mark_deinit(&node->compaction.mark);

@@ -98,6 +98,21 @@ struct staging {
     uint64_t bytes, total_bytes, begun, last_heard, last_said;
 };
 
+/* A state that a client reads (backups.c). */
+struct backup {
+    struct node *node;
+    uint64_t token; /* 0: unused */
+    uint64_t cluster_id, index;
+    struct snapshot *snapshot; /* NULL once the last chunk was made */
+    struct job job;
+    bool job_under_way, ended;
+    int result;
+    struct buffer header, chunk; /* the chunk: the last one that was made, */
+    uint64_t sequence;           /* of this number */
+    bool last;
+    uint64_t used; /* host time: a chunk was given */
+};
+
 /* The switch to a staged state (install.c). */
 struct install {
     bool under_way;
@@ -154,6 +169,7 @@ struct node {
     struct compaction compaction;       /* compaction.c */
     struct checkpoint checkpoint;       /* checkpoint.c */
     struct stream streams[STREAMS_MAX]; /* streams.c */
+    struct backup backups[BACKUPS_MAX]; /* backups.c */
     uint64_t staging_not_before;        /* host time; the disk was full */
     struct staging staging;             /* staging.c */
     struct install install;             /* install.c */
@@ -240,6 +256,14 @@ void staging_deinit(struct node *node);
 void install_start(struct node *node, const struct member_mark *mark);
 void install_advance(struct node *node);
 uint64_t install_deadline(const struct node *node);
+
+/* backups.c: as struct service_node says */
+int backups_read(void *data, uint64_t *token, uint64_t sequence, struct failure *failure);
+int backups_end(void *data, uint64_t token, struct failure *failure);
+void backups_tick(struct node *node);
+uint64_t backups_deadline(const struct node *node);
+bool backups_busy(const struct node *node);
+void backups_deinit(struct node *node);
 
 /* status.c: what the service asks of the node */
 void status_compact(void *data);

@@ -247,7 +247,8 @@ uint64_t storage_deadline(const struct node *node) {
 
 bool storage_busy(const struct node *node) {
     return member_busy(node->member) || node->compaction.under_way || node->checkpoint.under_way ||
-           streams_busy(node) || staging_busy(node) || node->install.under_way || space_busy(node);
+           streams_busy(node) || backups_busy(node) || staging_busy(node) ||
+           node->install.under_way || space_busy(node);
 }
 
 static bool waits(uint64_t retry_at) {

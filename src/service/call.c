@@ -87,6 +87,7 @@ static void leave_stage(struct call *call) {
     case CALL_READ_READY:
     case CALL_READING:
     case CALL_COMPACTING:
+    case CALL_BACKING_UP:
         break;
     }
 }

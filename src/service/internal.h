@@ -34,6 +34,7 @@ enum call_stage {
     CALL_CHANGING,   /* with the member as a change */
     CALL_COLLECTING, /* the status of the other members */
     CALL_COMPACTING, /* a snapshot until the compaction has ended */
+    CALL_BACKING_UP, /* a backup until its chunk is read */
 };
 
 struct call;
@@ -73,6 +74,7 @@ struct call {
     uint64_t forward_id;           /* CALL_FORWARDED */
     struct change_run *change;     /* CALL_CHANGING */
     struct collection *collection; /* CALL_COLLECTING */
+    uint64_t backup_token;         /* CALL_BACKING_UP */
 };
 
 /* A question under way to another member. */
@@ -132,6 +134,7 @@ struct service {
     struct list read_index_gathering;          /* reads for the next round */
     struct read_index_round *read_index_round; /* under way; NULL: none */
     struct list compacting;
+    struct list backing_up;
     struct list reads_ready;
     struct read_batch *read_batch; /* on the state lane; NULL: none */
     size_t collections;
@@ -198,6 +201,7 @@ void execute_members(struct call *call);
 void execute_change(struct call *call);
 void execute_status(struct call *call);
 void execute_snapshot(struct call *call);
+void execute_backup(struct call *call);
 
 /* Has call_read() called when everything acknowledged before now is applied here. */
 void read_index_wait(struct call *call);

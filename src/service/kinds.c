@@ -39,6 +39,8 @@ static const struct request_kind kinds[] = {
                                            unless_stale_members, execute_members},
     [RAFTKV__V1__REQUEST__BODY_SNAPSHOT] = {"snapshot", false, RAFTKV__V1__RESPONSE__BODY_SNAPSHOT,
                                             never, execute_snapshot},
+    [RAFTKV__V1__REQUEST__BODY_BACKUP] = {"backup", false, RAFTKV__V1__RESPONSE__BODY_BACKUP, never,
+                                          execute_backup},
     [RAFTKV__V1__REQUEST__BODY_ADD_VOTER] = {"add-voter", true,
                                              RAFTKV__V1__RESPONSE__BODY_CONFIGURATION, always,
                                              execute_change},

@@ -28,6 +28,7 @@ struct service *service_new(const struct service_options *options) {
     list_init(&service->read_index_gathering);
     list_init(&service->reads_ready);
     list_init(&service->compacting);
+    list_init(&service->backing_up);
     member_get_view(service->member, &service->seen);
     service->seen_configuration = member_configuration(service->member)->index;
     return service;

@@ -20,6 +20,16 @@
 struct service;
 struct call;
 
+/* A chunk of a backup; all is the node's. */
+struct service_backup {
+    uint64_t token;
+    const uint8_t *header; /* with the first chunk; otherwise NULL, 0 */
+    size_t header_size;
+    const uint8_t *chunk;
+    size_t chunk_size;
+    bool last;
+};
+
 /* Valid during the callback. Called exactly once for each call that was not cancelled; perhaps
  * before service_handle() returns. */
 typedef void (*service_reply)(void *data, const Raftkv__V1__Response *response);
@@ -50,6 +60,14 @@ struct service_node {
     void *data;
     /* Begins a compaction unless one is under way; service_compacted() tells its end. */
     void (*compact)(void *data);
+    /*
+     * Begins to read a chunk of a backup (*token 0: of a new one, whose token it sets);
+     * service_backup_read() tells the end, after this has returned. A positive error code with
+     * the failure: it was not begun.
+     */
+    int (*backup_read)(void *data, uint64_t *token, uint64_t sequence, struct failure *failure);
+    /* ERROR_NOT_FOUND with the failure: there is none of this token. */
+    int (*backup_end)(void *data, uint64_t token, struct failure *failure);
     /* Fills in what the status says of snapshots; what it allocates goes to the message. */
     void (*fill_status)(void *data, Raftkv__V1__MemberStatus *status);
 };
@@ -73,6 +91,9 @@ size_t service_drain(struct service *service);
 /* A compaction has ended: 0, or why not (negative errno; -EAGAIN: it came to nothing, which is no
  * fault). */
 void service_compacted(struct service *service, int result);
+/* What backup_read() has begun has ended: with a chunk, or with a failure (the other is NULL). */
+void service_backup_read(struct service *service, uint64_t token,
+                         const struct service_backup *backup, const struct failure *failure);
 /* State, leader, term, configuration or an index of the member changed. */
 void service_member_changed(struct service *service);
 /* The earliest host time at which service_tick() wants to be called; UINT64_MAX: never. */

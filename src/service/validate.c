@@ -104,6 +104,14 @@ static int validate_add_voter(const Raftkv__V1__AddVoterRequest *add, struct fai
     return 0;
 }
 
+static int validate_backup(const Raftkv__V1__BackupRequest *backup, struct failure *failure) {
+    if (backup->token == 0 && (backup->sequence != 0 || backup->end))
+        return failure_set(failure, ERROR_INVALID_ARGUMENT,
+                           "A backup is begun with its first chunk, number 0; later ones go with "
+                           "the token that came with it.");
+    return 0;
+}
+
 static int validate_body(const Raftkv__V1__Request *request, struct failure *failure) {
     switch (request->body_case) {
     case RAFTKV__V1__REQUEST__BODY_PUT:
@@ -118,6 +126,8 @@ static int validate_body(const Raftkv__V1__Request *request, struct failure *fai
     case RAFTKV__V1__REQUEST__BODY_SNAPSHOT:
     case RAFTKV__V1__REQUEST__BODY_MEMBERS:
         return 0;
+    case RAFTKV__V1__REQUEST__BODY_BACKUP:
+        return validate_backup(request->backup, failure);
     case RAFTKV__V1__REQUEST__BODY_ADD_VOTER:
         return validate_add_voter(request->add_voter, failure);
     case RAFTKV__V1__REQUEST__BODY_REMOVE_SERVER:

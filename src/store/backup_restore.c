@@ -2,7 +2,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "store/backup_read.h"
+#include "format/backup_read.h"
+#include "store/backup.h"
 #include "store/stage_internal.h"
 #include "store/state_internal.h"
 

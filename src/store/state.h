@@ -12,18 +12,9 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "format/state_record.h"
 
 struct state;
-
-/* A stored key: what the kv room keeps with each value. data points into the state's buffer until
- * the next call. */
-struct state_record {
-    uint64_t create_revision;
-    uint64_t modify_revision;
-    uint64_t version;
-    const uint8_t *value;
-    size_t value_size;
-};
 
 struct state_options {
     const char

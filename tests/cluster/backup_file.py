@@ -1,4 +1,4 @@
-"""Writes backup files as src/store/backup.h and proto/snapshot.proto say, and nothing else of the
+"""Writes and reads backup files as src/format/backup.h and proto/snapshot.proto say, and nothing else of the
 project."""
 
 import struct
@@ -68,3 +68,30 @@ def make_backup(items, index, term, cluster_id=0x1234):
     size = sum(len(item.key) + len(item.value) for item in items)
     data += struct.pack("<IQQQ", 0, len(chunks), len(items), size)
     return data + struct.pack("<I", crc32c(data))
+
+
+def read_backup(data):
+    """The header, and key -> (value, modify revision), of a whole backup's bytes. Checksums and order
+    are looked at in small ones only: Python is slow."""
+    assert data[:8] == b"RAFTKVBK"
+    version, size = struct.unpack_from("<II", data, 8)
+    header = snapshot.BackupHeader.FromString(data[16 : 16 + size])
+    at, items, chunks = 16 + size + 4, {}, 0
+    assert version == 1
+    while True:
+        (size,) = struct.unpack_from("<I", data, at)
+        at += 4
+        if size == 0:
+            break
+        chunk = snapshot.SnapshotChunk.FromString(data[at : at + size - 4])
+        at += size
+        assert chunk.index == header.snapshot.index and chunk.sequence == chunks
+        chunks += 1
+        items |= {record.key: (record.value, record.modify_revision) for record in chunk.records}
+    counted = struct.unpack_from("<QQQ", data, at)
+    size = sum(len(key) + len(value) for key, (value, _) in items.items())
+    assert counted == (chunks, len(items), size) and len(data) == at + 24 + 4
+    assert list(items) == sorted(items)
+    if len(data) < 100000:
+        assert struct.unpack_from("<I", data, at + 24) == (crc32c(data[: at + 24]),)
+    return header, items

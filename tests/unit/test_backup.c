@@ -13,6 +13,7 @@
 
 #include "base/memory.h"
 #include "store/backup.h"
+#include "store/snapshot.h"
 
 static int setup(void **fixture) {
     *fixture = make_directory();

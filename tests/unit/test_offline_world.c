@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "kv/kv.h"
 #include "raft/configuration.h"
+#include "store/snapshot.h"
 
 int world_setup(void **state) {
     struct world *world = xcalloc(1, sizeof *world);

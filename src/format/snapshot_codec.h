@@ -2,7 +2,7 @@
 #pragma once
 
 #include "proto/unpack.h"
-#include "store/snapshot.h"
+#include "format/snapshot.h"
 
 /* The message points into the header. */
 void snapshot_header_to_message(const struct snapshot_header *header,

@@ -1,7 +1,7 @@
 /* Reading a backup from its beginning to its end: what checking and restoring share. */
 #pragma once
 
-#include "store/backup.h"
+#include "format/backup.h"
 
 /* Told what the file holds, in its order, after it was checked. 0, or what ends the reading. */
 struct backup_visitor {

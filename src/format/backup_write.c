@@ -5,8 +5,8 @@
 
 #include "base/check.h"
 #include "base/crc32c.h"
-#include "store/backup_read.h"
-#include "store/snapshot_codec.h"
+#include "format/backup_read.h"
+#include "format/snapshot_codec.h"
 
 static void append_number32(struct buffer *buffer, uint32_t number) {
     number = htole32(number);
@@ -24,27 +24,34 @@ static void add_to_checksum(struct backup_writer *writer, const struct buffer *b
     writer->checksum = crc32c(writer->checksum, buffer->data + start, buffer->size - start);
 }
 
-void backup_writer_begin(struct backup_writer *writer, const struct backup_header *header,
-                         struct buffer *buffer) {
+void backup_header_encode(const struct backup_header *header, struct buffer *buffer) {
     Raftkv__V1__SnapshotHeader snapshot;
     Raftkv__V1__BackupHeader message;
     _cleanup_free_ uint8_t *data = NULL;
-    size_t size, start = buffer->size;
+    size_t size;
 
-    check(header->snapshot.index > 0);
-    *writer = (struct backup_writer){0};
-    snapshot_reader_init(&writer->reader, header->snapshot.index);
     snapshot_header_to_message(&header->snapshot, &snapshot);
     raftkv__v1__backup_header__init(&message);
     message.cluster_id = header->cluster_id;
     message.version = (char *)(uintptr_t)header->version;
     message.snapshot = &snapshot;
     data = pack(&message.base, 0, &size);
+    buffer_append(buffer, data, size);
+}
 
+void backup_writer_begin(struct backup_writer *writer, const struct backup_header *header,
+                         struct buffer *buffer) {
+    _cleanup_(buffer_deinit) struct buffer encoded = BUFFER_NULL;
+    size_t start = buffer->size;
+
+    check(header->snapshot.index > 0);
+    *writer = (struct backup_writer){0};
+    snapshot_reader_init(&writer->reader, header->snapshot.index);
+    backup_header_encode(header, &encoded);
     buffer_append(buffer, BACKUP_MAGIC, BACKUP_MAGIC_SIZE);
     append_number32(buffer, BACKUP_FORMAT);
-    append_number32(buffer, (uint32_t)size);
-    buffer_append(buffer, data, size);
+    append_number32(buffer, (uint32_t)encoded.size);
+    buffer_append(buffer, encoded.data, encoded.size);
     append_number32(buffer, crc32c(0, buffer->data + start, buffer->size - start));
     add_to_checksum(writer, buffer, start);
 }

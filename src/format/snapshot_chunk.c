@@ -6,7 +6,7 @@
 
 #include "base/crc32c.h"
 #include "proto/unpack.h"
-#include "store/snapshot_codec.h"
+#include "format/snapshot_codec.h"
 
 enum {
     CHECKSUM_SIZE = 4,

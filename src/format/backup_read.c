@@ -1,6 +1,6 @@
 /* Reading a backup. Nothing in it is believed before it was checked; memory is bounded by the
  * limits on a chunk. */
-#include "store/backup_read.h"
+#include "format/backup_read.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/crc32c.h"
-#include "store/snapshot_codec.h"
+#include "format/snapshot_codec.h"
 
 static const struct unpack_limits header_limits = {
     .size = BACKUP_HEADER_SIZE_MAX,
@@ -99,27 +99,33 @@ static int read_data(struct backup_file *file, size_t size) {
     return read_all(file, file->data.data, size);
 }
 
-static int decode_header(struct backup_file *file, struct backup_header *ret) {
+static int bad_header(struct failure *failure, const char *reason) {
+    failure_set(failure, ERROR_INVALID_ARGUMENT, "%s", reason);
+    return -EBADMSG;
+}
+
+int backup_header_decode(struct backup_header *ret, const void *data, size_t size,
+                         struct failure *failure) {
+    struct backup_header header = {0};
     const Raftkv__V1__BackupHeader *message;
     ProtobufCMessage *base;
-    struct failure why;
     const char *reason;
     int r;
 
-    r = unpack(&raftkv__v1__backup_header__descriptor, file->data.data, file->data.size,
-               &header_limits, &base, &reason);
+    r = unpack(&raftkv__v1__backup_header__descriptor, data, size, &header_limits, &base, &reason);
     if (r < 0)
-        return damaged(file, BACKUP_START_SIZE, "%s", reason);
+        return bad_header(failure, reason);
     message = (const Raftkv__V1__BackupHeader *)base;
     if (!message->snapshot)
-        r = damaged(file, BACKUP_START_SIZE, "it does not say what it is a backup of.");
+        r = bad_header(failure, "it does not say what it is a backup of.");
     else if (strlen(message->version) > BACKUP_VERSION_MAX)
-        r = damaged(file, BACKUP_START_SIZE, "the version in it is too long.");
-    else if (snapshot_header_from_message(&ret->snapshot, message->snapshot, &why) < 0)
-        r = damaged(file, BACKUP_START_SIZE, "%s", why.message);
+        r = bad_header(failure, "the version in it is too long.");
+    else
+        r = snapshot_header_from_message(&header.snapshot, message->snapshot, failure);
     if (r == 0) {
-        ret->cluster_id = message->cluster_id;
-        snprintf(ret->version, sizeof ret->version, "%s", message->version);
+        header.cluster_id = message->cluster_id;
+        snprintf(header.version, sizeof header.version, "%s", message->version);
+        *ret = header;
     }
     protobuf_c_message_free_unpacked(base, NULL);
     return r;
@@ -158,6 +164,7 @@ static int read_start(struct backup_file *file, uint32_t *ret_size) {
 
 static int read_header(struct backup_file *file, struct backup_header *ret) {
     uint32_t size = 0, checksum, expected;
+    struct failure why;
     int r;
 
     r = read_start(file, &size);
@@ -172,7 +179,9 @@ static int read_header(struct backup_file *file, struct backup_header *ret) {
     if (checksum != expected)
         return damaged(file, 0, "the checksum of the header, at byte %" PRIu64 ", is wrong.",
                        file->offset - sizeof checksum);
-    return decode_header(file, ret);
+    if (backup_header_decode(ret, file->data.data, file->data.size, &why) < 0)
+        return damaged(file, BACKUP_START_SIZE, "%s", why.message);
+    return 0;
 }
 
 static int read_chunk(struct backup_file *file, uint32_t size,
