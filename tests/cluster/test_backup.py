@@ -203,6 +203,7 @@ def test_chunks_come_in_order_and_the_last_one_again(cluster):
             assert refused.value.code == "INVALID_ARGUMENT"
 
 
+@pytest.mark.long  # 30 s; tests/unit/test_node_backups.c has it in a time of its own
 def test_clients_that_ask_no_more_are_given_up(cluster):
     node = cluster.leader()  # from another one raftkvctl would go there
     before = len(node.said())
