@@ -8,7 +8,8 @@ import subprocess
 import pytest
 from backup_file import read_backup
 from client import Refused
-from cluster import RAFTKVCTL, environment, run
+from cluster import RAFTKVCTL, RAFTKVD, environment, run
+from protocol import raftkv
 from waiting import LIMIT, wait_until
 from writers import Writers
 
@@ -90,6 +91,22 @@ def test_a_backup_goes_to_standard_output_and_is_checked_from_standard_input(clu
     assert result.stderr.startswith(b"index %d, " % header.snapshot.index)
     checked = run(RAFTKVCTL, "check", "-", input=result.stdout, text=False)
     assert checked.returncode == 0 and checked.stdout == result.stderr
+
+
+def test_a_backup_of_a_follower_makes_a_new_cluster(cluster, saved, make_cluster):
+    file = saved / "backup"
+    write(cluster.leader(), 200, 1000)
+    cluster.wait_until_all_are_equal()
+    follower = cluster.followers()[0]
+    assert raftkvctl(follower, "backup", file).returncode == 0
+    restored = make_cluster(0).make_node()
+    result = run(
+        RAFTKVD, f"--config={restored.configuration}", f"--restore={file}", restored.name
+    )
+    assert result.returncode == 0, result.stderr
+    restored.start()
+    wait_until("it serves", lambda: restored.status().state == raftkv.STATE_LEADER)
+    assert restored.contents() == follower.contents()
 
 
 def test_damaged_backups_are_refused(cluster, saved):
