@@ -1,5 +1,5 @@
-"""Writes and reads backup files as src/format/backup.h and proto/snapshot.proto say, and nothing else of the
-project."""
+"""Writes and reads backup files as src/format/backup.h and proto/snapshot.proto say, with nothing
+else of the project."""
 
 import struct
 
@@ -71,8 +71,8 @@ def make_backup(items, index, term, cluster_id=0x1234):
 
 
 def read_backup(data):
-    """The header, and key -> (value, modify revision), of a whole backup's bytes. Checksums and order
-    are looked at in small ones only: Python is slow."""
+    """The header, and key -> (value, modify revision), of a whole backup's bytes. The checksum is
+    looked at in small ones only: Python is slow."""
     assert data[:8] == b"RAFTKVBK"
     version, size = struct.unpack_from("<II", data, 8)
     header = snapshot.BackupHeader.FromString(data[16 : 16 + size])

@@ -97,9 +97,8 @@ def test_a_node_compacts_its_log_when_it_is_told_to(make_cluster):
     assert cluster.bus.property(node.name, "SnapshotIndex") == index
     assert cluster.bus.property(node.name, "SnapshotMilliseconds") == milliseconds
     assert cluster.bus.property(node.name, "SnapshotCount") == 1
-    over_bus = run(
-        RAFTKVCTL, f"--bus={cluster.bus.address}", f"--node={node.name}", "--output=json", "snapshot"
-    )
+    bus = (f"--bus={cluster.bus.address}", f"--node={node.name}")
+    over_bus = run(RAFTKVCTL, *bus, "--output=json", "snapshot")
     assert json.loads(over_bus.stdout)["index"] >= index
 
 
@@ -188,7 +187,8 @@ def test_a_new_node_joins_a_cluster_whose_log_is_cut(make_cluster):
 
 
 def wait_until_under_way(sender, receiver):
-    """Waits until a good part of the state has arrived, and more is to come. Returns its progress."""
+    """Waits until a good part of the state has arrived, and more is to come. Returns how far it
+    has come."""
 
     def under_way():
         progress = [p for p in sender.status().sending if p.member == receiver.name]
