@@ -59,6 +59,7 @@ struct target {
 
 /* For the signals that end the program: what is half written goes. */
 static char *volatile to_remove;
+static const int ending[] = {SIGINT, SIGTERM, SIGHUP};
 
 static void remove_and_die(int number) {
     if (to_remove)
@@ -68,12 +69,29 @@ static void remove_and_die(int number) {
 }
 
 static void catch_signals(void) {
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
     struct sigaction action = {.sa_handler = remove_and_die};
 
-    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
-        sigaction(numbers[i], &action, NULL);
+    for (size_t i = 0; i < sizeof ending / sizeof ending[0]; i++)
+        sigaction(ending[i], &action, NULL);
     signal(SIGPIPE, SIG_IGN); /* the node is told when nobody reads any more */
+}
+
+/* Makes the file, for nobody else (mode 0600); no signal comes between it and its mention. */
+static int make_temporary(char *name) {
+    sigset_t blocked, before;
+    int fd;
+
+    sigemptyset(&blocked);
+    for (size_t i = 0; i < sizeof ending / sizeof ending[0]; i++)
+        sigaddset(&blocked, ending[i]);
+    sigprocmask(SIG_BLOCK, &blocked, &before);
+    fd = mkostemp(name, O_CLOEXEC);
+    if (fd < 0)
+        fd = -errno;
+    else
+        to_remove = name;
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return fd;
 }
 
 static int target_open(struct target *target, const char *path) {
@@ -88,14 +106,11 @@ static int target_open(struct target *target, const char *path) {
     if (stat(path, &found) == 0 && !S_ISREG(found.st_mode))
         return S_ISDIR(found.st_mode) ? -EISDIR : -EEXIST;
     target->temporary = xasprintf("%s.XXXXXX", path);
-    target->fd = mkostemp(target->temporary, O_CLOEXEC); /* for nobody else: mode 0600 */
+    target->fd = make_temporary(target->temporary);
     if (target->fd < 0) {
-        int error = -errno;
-
         free(TAKE(target->temporary));
-        return error;
+        return target->fd;
     }
-    to_remove = target->temporary;
     return 0;
 }
 
@@ -137,9 +152,9 @@ static int target_finish(struct target *target) {
 }
 
 static void target_close(struct target *target) {
-    to_remove = NULL;
     if (target->temporary)
         unlink(target->temporary);
+    to_remove = NULL;
     if (target->fd >= 0 && target->fd != STDOUT_FILENO)
         close(target->fd);
     free(target->temporary);
