@@ -35,16 +35,20 @@ class Operator:
         node = self._node_of(words[-1])
         if len(words) == 2:
             return node.start()
-        options = [word.replace("/srv/raftkv.backup", str(self.backup)) for word in words[1:-1]]
+        options = [self._with_backup(word) for word in words[1:-1]]
         if "--recover" in options:
             options.append("--yes")  # a person is asked
         return raftkvd(node, *options)
+
+    def _with_backup(self, word):
+        return word.replace("/srv/raftkv.backup", str(self.backup))
 
     def _raftkvctl(self, words):
         if words[0] == "add-voter":
             words[2] = self._node_of(words[1]).peer_address
         running = [n.client_address for n in self.cluster.nodes if n.is_running()]
-        result = run(RAFTKVCTL, f"--endpoints={','.join(running)}", *words)
+        where = [f"--endpoints={','.join(running)}"] if running else []
+        result = run(RAFTKVCTL, *where, *[self._with_backup(word) for word in words])
         assert result.returncode == 0, result.stderr
         return result.stdout
 

@@ -1,5 +1,6 @@
 """What is left after a disaster is verified, recovered and restored, by the commands of README.md."""
 
+import json
 import os
 import pty
 import re
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from backup_file import make_backup
 from client import Refused
-from cluster import RAFTKVD, Node, environment, make_directory
+from cluster import RAFTKVCTL, RAFTKVD, Node, environment, make_directory, run
 from documented import Operator, raftkvd
 from waiting import LIMIT, wait_until
 from writers import Writers
@@ -243,27 +244,62 @@ def items_of(node):
         return client.list_all()
 
 
-def test_a_backup_is_restored_as_documented(make_cluster):
-    cluster = make_cluster()
+def take_backup(node, path):
+    """Returns the index of its moment."""
+    where = f"--endpoints={node.client_address}"
+    result = run(RAFTKVCTL, where, "--output=json", "backup", path)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)["index"]
+
+
+def test_a_backup_of_a_cluster_at_work_is_restored_as_documented(make_cluster):
+    cluster = make_cluster(settings=["[Raft]", "SnapshotEntries=500", "TrailingEntries=100"])
     write(cluster, 250)
-    cluster.wait_until_all_are_equal()
-    before = items_of(cluster.nodes[0])
-    status = cluster.nodes[0].status()
-    old_cluster = cluster_of(cluster.nodes[0])
+    old = {cluster_of(cluster.nodes[0]), *[str(node.status().id) for node in cluster.nodes]}
     backup = cluster.directory / "backup"
-    backup.write_bytes(make_backup(before, status.applied_index, status.term))
+    writers = Writers(cluster.nodes, count=5, writes=10**6).start()
+    wait_until("some hundreds are written", lambda: len(writers.acknowledged) > 300)
+    early = dict(writers.acknowledged)
+    index = take_backup(cluster.leader(), backup)
     cluster.kill_all_at_once()
+    writers.stop()
     for node in cluster.nodes:
         node.wipe()
     Operator(cluster, backup).carry_out("All is gone but a backup")
     cluster.wait_until_all_are_equal()
     assert cluster.member_roles() == {"nodeA": "voter", "nodeB": "voter", "nodeC": "voter"}
-    assert items_of(cluster.nodes[2]) == before
-    assert cluster.nodes[0].status().id != status.id
-    assert cluster_of(cluster.nodes[0]) not in (old_cluster, str(0x1234))
+    new = {cluster_of(cluster.nodes[0]), *[str(node.status().id) for node in cluster.nodes]}
+    assert len(new) == 4 and not old & new
+    for node in cluster.nodes:
+        found = node.contents(writers.prefix + b"/")
+        assert early.items() <= found.items()
+        for key, (value, revision) in writers.acknowledged.items():
+            assert found.get(key) == ((value, revision) if revision <= index else None)
+        assert len(node.contents(b"kept/")) == 250
     with cluster.nodes[1].client() as client:
-        assert client.put(b"new", b"v").revision > status.applied_index
+        assert client.put(b"new", b"v").revision > index
     cluster.assert_serves()
+
+
+def test_restoring_gives_back_what_was_saved_to_the_byte(make_cluster):
+    cluster = make_cluster(1)
+    node = cluster.nodes[0]
+    with node.client() as client:
+        for number in range(20):
+            client.put(bytes([number, 0, 255]) + os.urandom(100), os.urandom(number * 20000))
+            client.put(b"again", b"%d" % number)
+        client.put(b"empty", b"")
+        client.delete(b"again")
+        client.put(b"again", b"created anew")
+    before = items_of(node)
+    backup = cluster.directory / "backup"
+    take_backup(node, backup)
+    node.stop()
+    node.wipe()
+    raftkvd(node, f"--restore={backup}")
+    assert "is sound" in raftkvd(node, "--verify")
+    node.start()
+    assert items_of(node) == before
 
 
 def test_a_damaged_backup_is_refused_and_leaves_nothing(make_node, directory):
@@ -272,10 +308,11 @@ def test_a_damaged_backup_is_refused_and_leaves_nothing(make_node, directory):
     with node.client() as client:
         for number in range(30):
             client.put(b"%d" % number, b"value")
-    good = make_backup(items_of(node), 40, 2)
+    path = directory / "backup"
+    take_backup(node, path)
+    good = path.read_bytes()
     node.stop()
     node.wipe()
-    path = directory / "backup"
     damaged = [good[:size] for size in (0, 7, 20, len(good) // 2, len(good) - 1)]
     damaged += [good + b"more"]
     for at in range(0, len(good), len(good) // 25):
