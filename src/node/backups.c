@@ -159,7 +159,7 @@ static void read_done(struct job *job) {
     backup->job_under_way = false;
     backup->used = node->host->now(node->host);
     if (backup->result == -EIO) {
-        storage_fatal(node, "The state can't be read", backup->result);
+        storage_state_fatal(node, "The state can't be read", backup->result);
         return;
     }
     if (backup->result != 0 || backup->ended) {

@@ -26,7 +26,7 @@ static void done(struct job *job) {
     node->checkpoint.under_way = false;
     /* Without space the log stays longer, until the next checkpoint or compaction. */
     if (node->checkpoint.result < 0 && node->checkpoint.result != -ENOSPC)
-        storage_fatal(node, "The state can't be written", node->checkpoint.result);
+        storage_state_fatal(node, "The state can't be written", node->checkpoint.result);
 }
 
 void checkpoint_count(struct node *node, const struct log_entry *entries, size_t count) {

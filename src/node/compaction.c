@@ -109,7 +109,7 @@ static void checkpoint_done(struct job *job) {
     struct compaction *compaction = &node->compaction;
 
     if (compaction->result < 0 && compaction->result != -ENOSPC) {
-        storage_fatal(node, "The state can't be written", compaction->result);
+        storage_state_fatal(node, "The state can't be written", compaction->result);
         return;
     }
     if (compaction->result < 0) {

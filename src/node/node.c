@@ -237,6 +237,7 @@ int node_open(struct node **ret, struct host *host, const struct node_options *o
         .compact = status_compact,
         .backup_read = backups_read,
         .backup_end = backups_end,
+        .state_failed = status_state_failed,
         .fill_status = status_fill,
     };
     node->service = service_new(&(struct service_options){

@@ -207,6 +207,8 @@ void storage_overtake(struct node *node);
 void storage_deinit(struct node *node);
 
 void storage_fatal(struct node *node, const char *what, int error);
+/* The same of the state, of which Berkeley DB may have said more. */
+void storage_state_fatal(struct node *node, const char *what, int error);
 
 /* space.c */
 /* `reserve`: bytes below which there is no room for what grows. */
@@ -267,6 +269,7 @@ void backups_deinit(struct node *node);
 
 /* status.c: what the service asks of the node */
 void status_compact(void *data);
+void status_state_failed(void *data, int error);
 void status_fill(void *data, Raftkv__V1__MemberStatus *status);
 
 /* doors.c */

@@ -1,11 +1,15 @@
-/* status: what the service asks of the node around it: compactions, and how far snapshots have
- * come. */
+/* status: what the service asks of the node around it: compactions, how far snapshots have come,
+ * and to end when the state can't be read. */
 #include <string.h>
 
 #include "node/node_internal.h"
 
 void status_compact(void *data) {
     compaction_start(data);
+}
+
+void status_state_failed(void *data, int error) {
+    storage_state_fatal(data, "The state can't be read", error);
 }
 
 static Raftkv__V1__SnapshotProgress *progress(const struct node *node, uint64_t other,

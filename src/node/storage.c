@@ -23,6 +23,15 @@ void storage_fatal(struct node *node, const char *what, int error) {
     node->host->fatal(node->host, reason);
 }
 
+void storage_state_fatal(struct node *node, const char *what, int error) {
+    char message[256], reason[512];
+
+    state_last_message(node->state, message, sizeof message);
+    snprintf(reason, sizeof reason, "%s: %s. raftkvd --verify %s tells what is damaged.", what,
+             message[0] ? message : strerror(-error), node->identity.name);
+    node->host->fatal(node->host, reason);
+}
+
 /* ---- writes ---- */
 
 static void run_write(struct job *job) {
@@ -107,8 +116,8 @@ static void apply_done(struct job *job) {
         return;
     }
     if (node->apply_result != 0) {
-        storage_fatal(node, "The state can't be written",
-                      node->apply_result < 0 ? node->apply_result : -EIO);
+        storage_state_fatal(node, "The state can't be written",
+                            node->apply_result < 0 ? node->apply_result : -EIO);
         return;
     }
     if (node->apply_retry_at != 0) {

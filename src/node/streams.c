@@ -90,7 +90,7 @@ static void next_done(struct job *job) {
 
     stream->job_under_way = false;
     if (stream->result == -EIO) {
-        storage_fatal(node, "The state can't be read", stream->result);
+        storage_state_fatal(node, "The state can't be read", stream->result);
         return;
     }
     if (stream->result != 0 || stream->abandoned) {
@@ -268,7 +268,7 @@ static void open_done(struct job *job) {
 
     stream->job_under_way = false;
     if (stream->result == -EIO) {
-        storage_fatal(stream->node, "The state can't be read", stream->result);
+        storage_state_fatal(stream->node, "The state can't be read", stream->result);
         return;
     }
     if (stream->result != 0 || stream->abandoned) {

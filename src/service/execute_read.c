@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/journal.h"
 #include "base/memory.h"
 #include "service/internal.h"
 #include "service/response.h"
@@ -106,17 +105,20 @@ static void answer_list(struct call *call, const struct read *read) {
     call_answer(call, &response);
 }
 
+/* Without space to make room in its cache the state can be read again later. Otherwise its disk
+ * fails, or what is on it is damaged: others serve better. */
 static void answer_unreadable(struct call *call, int error) {
     struct service *service = call->service;
-    uint64_t now = service->host->now(service->host);
 
-    if (now >= service->complain_state_at) {
-        journal(LOG_ERR, "The state could not be read: %s.", strerror(-error));
-        service->complain_state_at = now + COMPLAIN_MS;
+    if (error == -ENOSPC) {
+        call_fail_with(call, ERROR_NO_SPACE,
+                       "The state of member %s could not be read: its disk is full.",
+                       service->identity->name);
+        return;
     }
-    call_fail_with(call, error == -ENOSPC ? ERROR_NO_SPACE : ERROR_INTERNAL,
-                   "The state of member %s could not be read: %s.", service->identity->name,
-                   strerror(-error));
+    call_fail_with(call, ERROR_INTERNAL, "The state of member %s could not be read: %s.",
+                   service->identity->name, strerror(-error));
+    service->node->state_failed(service->node->data, error);
 }
 
 static void answer_read(struct call *call, const struct read *read) {

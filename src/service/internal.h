@@ -114,13 +114,12 @@ struct service {
     uint64_t seen_configuration;
 
     bool draining;
-    unsigned replying;          /* reply callbacks on the stack */
-    bool beginning;             /* calls in `arrived` are being begun */
-    size_t count;               /* calls in memory */
-    size_t bytes;               /* of their requests */
-    size_t unanswered;          /* calls that have not ended */
-    uint64_t complain_at;       /* not before that about full queues */
-    uint64_t complain_state_at; /* ... about a state that can't be read */
+    unsigned replying;    /* reply callbacks on the stack */
+    bool beginning;       /* calls in `arrived` are being begun */
+    size_t count;         /* calls in memory */
+    size_t bytes;         /* of their requests */
+    size_t unanswered;    /* calls that have not ended */
+    uint64_t complain_at; /* not before that about full queues */
     struct list calls;
     struct list lingering;
     struct list arrived;

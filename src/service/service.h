@@ -68,12 +68,14 @@ struct service_node {
     int (*backup_read)(void *data, uint64_t *token, uint64_t sequence, struct failure *failure);
     /* ERROR_NOT_FOUND with the failure: there is none of this token. */
     int (*backup_end)(void *data, uint64_t token, struct failure *failure);
+    /* A read of the state failed, and not for want of space: the node can't go on. */
+    void (*state_failed)(void *data, int error);
     /* Fills in what the status says of snapshots; what it allocates goes to the message. */
     void (*fill_status)(void *data, Raftkv__V1__MemberStatus *status);
 };
 
 struct service_options {
-    const struct service_node *node; /* must outlive the service; NULL: neither is to be had */
+    const struct service_node *node; /* must outlive the service; NULL: no snapshots, no backups */
     struct host *host;
     struct member *member;
     struct state *state;

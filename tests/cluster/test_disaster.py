@@ -383,6 +383,25 @@ def flip(path, at):
         file.write(bytes([byte[0] ^ 0x10]))
 
 
+def test_a_node_ends_when_it_reads_a_damaged_page(make_cluster):
+    """And says how to look at the rest; the others serve on."""
+    cluster = make_cluster()
+    write(cluster, 2000)
+    cluster.wait_until_all_are_equal()
+    damaged = cluster.followers()[0]
+    damaged.stop()
+    keys = damaged.data / "state/state-1/keys"
+    for at in range(4 * 8192 + 100, keys.stat().st_size, 8192):
+        flip(keys, at)
+    damaged.start()
+    with pytest.raises((EOFError, ConnectionError)):
+        damaged.contents(b"kept/")
+    assert damaged.wait_for_exit() == 1
+    assert "The state can't be read: " in damaged.said()
+    assert f"raftkvd --verify {damaged.name}" in damaged.said()
+    cluster.assert_serves()
+
+
 def test_verification_finds_a_flipped_byte_wherever_it_is(make_node):
     node = make_node(bootstrap=True)
     node.start()

@@ -47,7 +47,7 @@ void node_flush(struct node *node) {
     (void)node;
 }
 
-void storage_fatal(struct node *node, const char *what, int error) {
+void storage_state_fatal(struct node *node, const char *what, int error) {
     (void)node;
     fail_msg("%s: %s", what, strerror(-error));
 }

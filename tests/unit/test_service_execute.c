@@ -456,28 +456,26 @@ static void a_continuation_replaces_from(void **state) {
     caller_clear(&caller);
 }
 
-static size_t journalled;
+static void a_node_whose_state_cannot_be_read_can_not_go_on(void **state) {
+    struct caller caller = {0};
 
-static void count_messages(void *data, int priority, const char *message, const char *const *fields,
-                           size_t count) {
-    (void)data, (void)priority, (void)message, (void)fields, (void)count;
-    journalled++;
+    (void)state;
+    world.read_error = -EIO;
+    ask(&caller, get_request("key", true));
+    run_jobs();
+    assert_error(&caller, ERROR_INTERNAL);
+    assert_int_equal(world.state_failures, 1);
 }
 
-static void a_state_that_cannot_be_read_is_internal_and_journalled_once(void **state) {
-    (void)state;
-    journal_set_sink(count_messages, NULL);
-    world.read_error = -EIO;
-    for (size_t i = 0; i < 5; i++) {
-        struct caller caller = {0};
+static void a_read_that_finds_no_space_for_its_pages_is_refused(void **state) {
+    struct caller caller = {0};
 
-        ask(&caller, get_request("key", true));
-        run_jobs();
-        assert_error(&caller, ERROR_INTERNAL);
-        caller_clear(&caller);
-    }
-    journal_set_sink(journal_sink_stderr, NULL);
-    assert_int_equal(journalled, 1);
+    (void)state;
+    world.read_error = -ENOSPC;
+    ask(&caller, get_request("key", true));
+    run_jobs();
+    assert_error(&caller, ERROR_NO_SPACE);
+    assert_int_equal(world.state_failures, 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
@@ -510,7 +508,8 @@ int main(void) {
         TEST(a_batch_ends_at_its_byte_limit_and_the_rest_follows_in_order),
         TEST(a_list_has_defaults_and_a_continuation),
         TEST(a_continuation_replaces_from),
-        TEST(a_state_that_cannot_be_read_is_internal_and_journalled_once),
+        TEST(a_node_whose_state_cannot_be_read_can_not_go_on),
+        TEST(a_read_that_finds_no_space_for_its_pages_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

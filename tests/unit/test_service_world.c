@@ -224,6 +224,15 @@ void kv_encode_delete(const uint8_t *key, size_t key_size, uint8_t **ret_data, s
     *ret_size = key_size;
 }
 
+static void count_state_failure(void *data, int error) {
+    (void)data, (void)error;
+    world.state_failures++;
+}
+
+static void fill_nothing(void *data, Raftkv__V1__MemberStatus *status) {
+    (void)data, (void)status;
+}
+
 /* ---- setup ---- */
 
 static void add_server(uint64_t id, const char *name, const char *peer, const char *client) {
@@ -236,7 +245,8 @@ static void add_server(uint64_t id, const char *name, const char *peer, const ch
 }
 
 int world_setup(void **state) {
-    struct service_options options = {.host = &world.host, .identity = &world.identity};
+    struct service_options options = {
+        .node = &world.node, .host = &world.host, .identity = &world.identity};
 
     (void)state;
     memset(&world, 0, sizeof world);
@@ -248,6 +258,8 @@ int world_setup(void **state) {
         .backlog = host_backlog,
         .linked = host_linked,
     };
+    world.node =
+        (struct service_node){.state_failed = count_state_failure, .fill_status = fill_nothing};
     world.now = 1000000;
     world.jobs_end = &world.jobs;
     world.identity = (struct identity){.cluster_id = 77, .member_id = NODE_A, .incarnation = 1};

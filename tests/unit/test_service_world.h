@@ -26,6 +26,8 @@ struct sent {
 
 struct world {
     struct host host;
+    struct service_node node;
+    size_t state_failures;
     struct identity identity;
     uint64_t now;
     bool unlinked[16]; /* by member id */
