@@ -126,12 +126,14 @@ bool member_needs_snapshot(const struct member *member, uint64_t id);
 /* The mark of what is applied now; false while nothing is, or a snapshot is being installed. */
 bool member_mark_applied(const struct member *member, struct member_mark *ret);
 /*
- * The mark is durable in state and log: raft counts on the log for `trailing_entries` and `trailing_bytes` before it, whichever is less, and for
- * everything from still_wanted on (UINT64_MAX: nothing). Returns the first index that must stay in the log; 0: the mark came too late, nothing
- * is to be cut.
+ * The mark is durable in state and log: raft counts on the log for `trailing_entries` and
+ * `trailing_bytes` before it, whichever is less, and for everything from still_wanted on
+ * (UINT64_MAX: nothing). Returns the first index that must stay in the log; 0: the mark came too
+ * late, nothing is to be cut.
  */
-uint64_t member_compacted(struct member *member, const struct member_mark *mark, uint64_t trailing_entries,
-                          uint64_t trailing_bytes, uint64_t still_wanted);
+uint64_t member_compacted(struct member *member, const struct member_mark *mark,
+                          uint64_t trailing_entries, uint64_t trailing_bytes,
+                          uint64_t still_wanted);
 /* The log has been cut: it begins at first_index now. */
 void member_log_cut(struct member *member, uint64_t first_index);
 
