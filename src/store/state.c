@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/check.h"
 #include "base/journal.h"
 #include "base/limits.h"
 #include "store/sync.h"
@@ -200,8 +201,7 @@ static int sync_tree(const struct state *state, const char *name) {
 
 /*
  * The name that makes a new state the current one comes last, when all of it is durable. Berkeley
- * DB syncs a tree that it makes, but not one that its recovery makes again after a crash in the
- * middle of that, and its checkpoint syncs only files that it has changed since.
+ * DB's checkpoint syncs only files that it has changed since it made them.
  */
 static int make_current(struct state *state) {
     int r = sync_tree(state, STATE_KEYS);
@@ -237,36 +237,6 @@ static int initialise(struct state *state, struct failure *failure) {
     return 0;
 }
 
-static bool stop_at_first(void *data, const uint8_t *key, size_t key_size,
-                          const struct state_record *record) {
-    (void)key;
-    (void)key_size;
-    (void)record;
-    *(bool *)data = true;
-    return false;
-}
-
-/* Without `current` there is either nothing yet, or what a start left that was cut short. */
-static int adopt(struct state *state, uint64_t format, struct failure *failure) {
-    bool has_keys = false;
-    int r;
-
-    r = state_walk_headers(state, NULL, 0, stop_at_first, &has_keys);
-    if (r < 0)
-        return unusable(state, r, failure);
-    if (has_keys || state->applied_index > 0 || state->installed_index > 0)
-        return failure_set(failure, ERROR_INTERNAL,
-                           "%s/current is missing, but %s holds a state. " STATE_REJOIN,
-                           state->directory, state->environment_directory);
-    if (format == 0)
-        return initialise(state, failure);
-    r = make_current(state);
-    if (r < 0)
-        return failure_set(failure, ERROR_INTERNAL, "Can't write %s/current: %s.", state->directory,
-                           strerror(-r));
-    return 0;
-}
-
 static int make_directory(const char *path, struct failure *failure) {
     if (mkdir(path, 0700) < 0 && errno != EEXIST)
         return failure_set(failure, ERROR_INTERNAL, "Can't create the directory %s: %s.", path,
@@ -274,18 +244,23 @@ static int make_directory(const char *path, struct failure *failure) {
     return 0;
 }
 
-/* A state that has been switched to another environment can't have lost `current` in a crash. */
+/*
+ * Without `current` there is either nothing yet, or what a start left that was cut short: that one
+ * said so before it made anything, and nothing of it is worth keeping. Berkeley DB can't always
+ * recover a tree whose making was interrupted twice.
+ */
 static int make_first_directory(struct state *state, struct failure *failure) {
-    int r = state_has_others(state->directory, FIRST_DIRECTORY);
+    int r = state_begin_first(state->directory, FIRST_DIRECTORY);
 
-    if (r < 0)
-        return failure_set(failure, ERROR_INTERNAL, "Can't read the directory %s: %s.",
-                           state->directory, strerror(-r));
-    if (r > 0)
+    if (r == -EEXIST)
         return failure_set(failure, ERROR_INTERNAL,
                            "%s/current is missing, but the directory holds states. " STATE_REJOIN,
                            state->directory);
-    return make_directory(state->environment_directory, failure);
+    if (r < 0)
+        return failure_set(failure, r == -ENOSPC ? ERROR_NO_SPACE : ERROR_INTERNAL,
+                           "Can't create the state in %s: %s.", state->environment_directory,
+                           strerror(-r));
+    return 0;
 }
 
 /* Finds the environment's directory; *ret_new when no state was completed here yet. */
@@ -334,6 +309,7 @@ int state_open_environment(struct state *state, bool new, struct failure *failur
     r = load_meta(state, &format);
     if (r < 0)
         return unusable(state, r, failure);
+    check(!new || r == ERROR_NOT_FOUND);
     if (r == ERROR_NOT_FOUND && !new)
         return failure_set(failure, ERROR_INTERNAL,
                            "The state in %s is damaged: it has lost its format. " STATE_REJOIN,
@@ -343,7 +319,7 @@ int state_open_environment(struct state *state, bool new, struct failure *failur
                            "The state in %s has format %" PRIu64
                            ", but this raftkvd reads format %d only. " STATE_REJOIN,
                            state->environment_directory, format, FORMAT_VERSION);
-    return new ? adopt(state, format, failure) : 0;
+    return new ? initialise(state, failure) : 0;
 }
 
 static struct state *new_state(const char *directory, size_t cache_size) {

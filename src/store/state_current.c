@@ -15,6 +15,8 @@
 
 #define CURRENT "current"
 #define CURRENT_PREFIX "state-"
+/* Is there, and durable, from before the first environment is begun until `current` names it. */
+#define MAKING "making-the-first"
 
 static int damaged(struct failure *failure, const char *directory, const char *reason) {
     return failure_set(failure, ERROR_INTERNAL, "%s/" CURRENT " is damaged: %s. " STATE_REJOIN,
@@ -142,17 +144,39 @@ static int remove_leftover(void *data, const char *name) {
 }
 
 int state_remove_leftovers(const char *directory, const char *current) {
+    _cleanup_free_ char *making = xasprintf("%s/" MAKING, directory);
     struct leftovers leftovers = {directory, current};
+    int r;
 
-    return each_entry(directory, remove_leftover, &leftovers);
+    if (unlink(making) < 0 && errno != ENOENT)
+        return -errno;
+    r = each_entry(directory, remove_leftover, &leftovers);
+    return r < 0 ? r : store_sync_directory(directory);
 }
 
-static int is_other(void *data, const char *name) {
-    return is_name(name) && strcmp(name, data) != 0;
+static int is_environment(void *data, const char *name) {
+    (void)data;
+    return is_name(name);
 }
 
-int state_has_others(const char *directory, const char *name) {
-    return each_entry(directory, is_other, (void *)(uintptr_t)name);
+int state_begin_first(const char *directory, const char *name) {
+    _cleanup_free_ char *path = xasprintf("%s/%s", directory, name);
+    _cleanup_free_ char *making = xasprintf("%s/" MAKING, directory);
+    int r;
+
+    if (access(making, F_OK) < 0) {
+        if (errno != ENOENT)
+            return -errno;
+        r = each_entry(directory, is_environment, NULL);
+        if (r != 0)
+            return r > 0 ? -EEXIST : r;
+        r = store_replace_file(directory, MAKING, "");
+    } else {
+        r = state_remove_path(path);
+    }
+    if (r < 0 && r != -ENOENT)
+        return r;
+    return mkdir(path, 0700) < 0 ? -errno : 0;
 }
 
 static int note_entry(void *data, const char *name) {

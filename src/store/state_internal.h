@@ -158,10 +158,12 @@ int state_make_next_directory(const char *directory, char **ret_name);
 /* Removes a directory of files. -ENOENT when there is none. */
 int state_remove_path(const char *path);
 /* Removes what a crash left: environments that are not the current one, and what snapshots kept
- * aside. */
+ * aside; and what says that the first environment is being made. */
 int state_remove_leftovers(const char *directory, const char *current);
-/* Whether there are environments other than the one of this name; negative errno. */
-int state_has_others(const char *directory, const char *name);
+/* Makes an empty directory for the first environment, of this name, in the place of what a start
+ * left that was cut short; state_remove_leftovers() forgets that it was begun. -EEXIST: there is an
+ * environment, and no start has said that it makes one. */
+int state_begin_first(const char *directory, const char *name);
 
 /* 1: nothing is in there; 0: something is; negative errno. */
 int state_is_empty_directory(const char *directory);

@@ -373,13 +373,19 @@ static void a_damaged_current_is_refused(void **fixture) {
 static void a_first_start_that_was_cut_short_is_taken_up(void **fixture) {
     _cleanup_free_ char *current = xasprintf("%s/current", (char *)*fixture);
     _cleanup_free_ char *half = xasprintf("%s/current.new", (char *)*fixture);
+    _cleanup_free_ char *making = xasprintf("%s/making-the-first", (char *)*fixture);
+    _cleanup_free_ char *keys = xasprintf("%s/state-1/keys", (char *)*fixture);
     struct state *state = open_state(*fixture, 0);
 
     state_close(state);
+    assert_int_equal(access(making, F_OK), -1);
     assert_int_equal(unlink(current), 0);
     write_text(half, "form");
+    write_text(making, "");
+    write_text(keys, "not what Berkeley DB can recover");
     state = open_state(*fixture, 0);
     assert_int_equal(access(current, F_OK), 0);
+    assert_int_equal(access(making, F_OK), -1);
     assert_int_equal(model_apply(state, 3, 10), 0);
     state_close(state);
     state = open_state(*fixture, 0);
