@@ -188,6 +188,7 @@ struct node {
     /* stop.c */
     bool stopping;
     uint64_t stop_deadline;
+    uint64_t transferred_at; /* host time; 0: leadership was not to be handed over, or is not yet */
     void (*stopped)(void *data);
     void *stopped_data;
     struct change transfer;

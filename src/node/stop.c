@@ -2,7 +2,12 @@
  * all within a limit. */
 #include "node/node_internal.h"
 
-enum { POLL_MS = 20 };
+enum {
+    POLL_MS = 20,
+    /* The others learn of the new leader with its first message; what they sent to this node until
+     * then is on its way, and has to be refused: unread, nobody would know what became of it. */
+    QUIET_MS = 100,
+};
 
 static void transfer_done(struct change *change, const struct failure *failure, uint64_t index,
                           const char *leader) {
@@ -10,6 +15,7 @@ static void transfer_done(struct change *change, const struct failure *failure, 
 
     (void)index;
     node->transfer_under_way = false;
+    node->transferred_at = node->host->now(node->host);
     if (failure)
         journal(LOG_INFO, "Leadership was not handed over: %s", failure->message);
     else
@@ -48,6 +54,17 @@ void node_stop(struct node *node, uint64_t timeout_ms, void (*stopped)(void *dat
     node_flush(node);
 }
 
+/* Others may still take this node for the leader. */
+static bool is_asked(const struct node *node) {
+    uint64_t last = service_refused_at(node->service);
+
+    if (node->transferred_at == 0)
+        return false;
+    if (last < node->transferred_at)
+        last = node->transferred_at;
+    return node->host->now(node->host) < last + QUIET_MS;
+}
+
 /* Waits for requests and the transfer up to the deadline; for the lanes the caller waits. */
 void stop_advance(struct node *node) {
     void (*stopped)(void *data) = node->stopped;
@@ -56,7 +73,7 @@ void stop_advance(struct node *node) {
     if (!stopped)
         return;
     member_stop_awaiting(node->member);
-    if (!late && (node->transfer_under_way || service_drain(node->service) > 0))
+    if (!late && (node->transfer_under_way || service_drain(node->service) > 0 || is_asked(node)))
         return;
     node->stopped = NULL;
     member_close_door(node->member);

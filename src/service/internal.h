@@ -114,6 +114,7 @@ struct service {
     uint64_t seen_configuration;
 
     bool draining;
+    uint64_t refused_at;  /* a forwarded request, for that reason */
     unsigned replying;    /* reply callbacks on the stack */
     bool beginning;       /* calls in `arrived` are being begun */
     size_t count;         /* calls in memory */

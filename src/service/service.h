@@ -89,6 +89,8 @@ struct service *service_free(struct service *service);
  * with ERROR_NOT_LEADER: who forwarded them finds the next one); returns how many are still under
  * way. */
 size_t service_drain(struct service *service);
+/* The host time at which a forwarded request was last refused because of that; 0: none was. */
+uint64_t service_refused_at(const struct service *service);
 
 /* A compaction has ended: 0, or why not (negative errno; -EAGAIN: it came to nothing, which is no
  * fault). */
