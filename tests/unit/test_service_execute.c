@@ -465,6 +465,7 @@ static void a_node_whose_state_cannot_be_read_can_not_go_on(void **state) {
     run_jobs();
     assert_error(&caller, ERROR_INTERNAL);
     assert_int_equal(world.state_failures, 1);
+    caller_clear(&caller);
 }
 
 static void a_read_that_finds_no_space_for_its_pages_is_refused(void **state) {
@@ -476,6 +477,7 @@ static void a_read_that_finds_no_space_for_its_pages_is_refused(void **state) {
     run_jobs();
     assert_error(&caller, ERROR_NO_SPACE);
     assert_int_equal(world.state_failures, 0);
+    caller_clear(&caller);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
