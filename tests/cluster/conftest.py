@@ -2,6 +2,7 @@
 
 RAFTKV_BUILD names the build directory whose programs are tested; scripts/test sets it."""
 
+import shutil
 import signal
 import sys
 from contextlib import ExitStack
@@ -12,7 +13,7 @@ import figures  # noqa: E402
 import pytest  # noqa: E402
 
 from bus import Bus  # noqa: E402
-from cluster import RAFTKV_BENCH, RAFTKVCTL, RAFTKVD, Cluster  # noqa: E402
+from cluster import RAFTKV_BENCH, RAFTKVCTL, RAFTKVD, Cluster, Node, make_directory  # noqa: E402
 
 _open_clusters = []
 JOURNAL_LINES = 40
@@ -107,3 +108,26 @@ def cluster(_shared_cluster):
     yield _shared_cluster
     for node, pid in zip(_shared_cluster.nodes, pids):
         assert node.is_running() and node.process.pid == pid, f"{node.name} has ended"
+
+
+@pytest.fixture
+def directory():
+    path = make_directory()
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def make_node(directory):
+    """Makes nodes without a bus, which are stopped in the end."""
+    nodes = []
+
+    def make(name="nodeA", place=directory, **options):
+        place.mkdir(exist_ok=True)
+        nodes.append(Node(place, name, **options))
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        if node.is_running():
+            node.stop()

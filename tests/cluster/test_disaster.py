@@ -11,34 +11,12 @@ from pathlib import Path
 import pytest
 from backup_file import make_backup
 from client import Refused
-from cluster import RAFTKVCTL, RAFTKVD, Node, environment, make_directory, run
+from cluster import RAFTKVCTL, RAFTKVD, environment, run
 from documented import Operator, raftkvd
 from waiting import LIMIT, wait_until
 from writers import Writers
 
 NOBODY = 65534
-
-
-@pytest.fixture
-def directory():
-    path = make_directory()
-    yield path
-    shutil.rmtree(path)
-
-
-@pytest.fixture
-def make_node(directory):
-    """Makes nodes without a bus, which are stopped in the end."""
-    nodes = []
-
-    def make(name="nodeA", **options):
-        nodes.append(Node(directory, name, **options))
-        return nodes[-1]
-
-    yield make
-    for node in nodes:
-        if node.is_running():
-            node.stop()
 
 
 def write(cluster, count, prefix=b"kept"):

@@ -101,8 +101,7 @@ class Replacement:
         sender, receiver = Peak(self.leader), Peak(self.wiped)
         began = time.monotonic()
         with self.leader.client(limit=1800) as client:
-            while not self._added(client):
-                time.sleep(0.1)
+            wait_until("it is added", lambda: self._added(client), limit=1800, interval=0.1)
         self.seconds = round(time.monotonic() - began, 1)
         self.sender_growth, self.receiver_growth = sender.growth(), receiver.growth()
         self.sender_peak, self.receiver_peak = sender.peak(), receiver.peak()
@@ -119,7 +118,7 @@ class Replacement:
         except Exception as error:
             if is_retriable(error):
                 return False
-            raise
+            raise AssertionError("it can't be added") from error
         return True
 
     def assert_little_memory(self):

@@ -9,33 +9,10 @@ import threading
 from signal import SIGINT, SIGTERM
 
 import pytest
-from cluster import RAFTKVD, Node, free_port, make_directory, run
+from cluster import RAFTKVD, Node, free_port, run
 from waiting import wait_until
 
 CONFIGURATION_ERROR = 78
-
-
-@pytest.fixture
-def directory():
-    path = make_directory()
-    yield path
-    shutil.rmtree(path)
-
-
-@pytest.fixture
-def make_node(directory):
-    """Makes nodes without a bus, which are stopped in the end."""
-    nodes = []
-
-    def make(name="nodeA", place=directory, **options):
-        place.mkdir(exist_ok=True)
-        nodes.append(Node(place, name, **options))
-        return nodes[-1]
-
-    yield make
-    for node in nodes:
-        if node.is_running():
-            node.kill()
 
 
 def check_configuration(path, name="nodeA"):
