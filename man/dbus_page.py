@@ -1,0 +1,138 @@
+#!/usr/bin/python3
+"""Writes the source of org.raftkv1(5) from the documented introspection XML in dbus/.
+
+Usage: dbus_page.py XML-FILE...
+
+The XML is the one place where the interfaces are described (tests/unit/test_bus_introspection.py sees to it that it
+describes all that is served), so the page is made from it.
+"""
+
+import re
+import sys
+import textwrap
+import xml.etree.ElementTree as ElementTree
+
+HEAD = """org.raftkv1(5)
+
+# NAME
+
+org.raftkv1 - the D-Bus interfaces of raftkvd
+
+# DESCRIPTION
+
+A node with the name _NAME_ offers the object _/org/raftkv1_ under the bus name _org.raftkv1.NAME_, on the system bus unless
+*raftkvd*(8) was told otherwise. Types are those of the D-Bus specification; *busctl*(1) shows them with
+*busctl introspect org.raftkv1.NAME /org/raftkv1*. A method replies once, when what it does is done.
+
+An error's name is _org.raftkv1.Error_ with the name that the sections below give it; its message is a sentence that says what
+was wrong and what is allowed.
+"""
+
+TAIL = """
+# EXAMPLES
+
+```
+$ busctl --address=$BUS call org.raftkv1.$NODE /org/raftkv1 org.raftkv1.KV Put ss colour blue
+t 10
+$ busctl --address=$BUS call org.raftkv1.$NODE /org/raftkv1 org.raftkv1.KV Get s colour
+s "blue"
+$ busctl --address=$BUS get-property org.raftkv1.$NODE /org/raftkv1 org.raftkv1.Node Role
+s "voter"
+```
+
+On the system bus *--address*= is left out.
+
+# SEE ALSO
+
+*raftkv*(7), *raftkvd*(8), *raftkvctl*(1), *busctl*(1)
+"""
+
+
+def escape(text):
+    return re.sub(r"([\\*_`#~\[\]|<>])", r"\\\1", text)
+
+
+def is_element(node):
+    return isinstance(node.tag, str)
+
+
+class Comment:
+    """A documentation comment: a summary line or text, its @arguments and its paragraphs."""
+
+    def __init__(self, text):
+        self.arguments, self.paragraphs, self.summary = [], [], ""
+        _, _, rest = text.strip().partition(":")
+        for block in re.split(r"\n\s*\n", rest):
+            self._add(textwrap.dedent(block))
+
+    def _add(self, block):
+        plain, argument = [], None
+        for line in (line.strip() for line in block.splitlines()):
+            described = re.match(r"@(\w+):\s*(.*)", line)
+            if described and described[1] == "short_description":
+                self.summary = described[2]
+            elif described:
+                argument = [described[1], described[2]]
+                self.arguments.append(argument)
+            elif argument:
+                argument[1] += " " + line
+            elif line:
+                plain.append(line)
+        if plain:
+            self.paragraphs.append(" ".join(plain))
+
+
+def described(parent):
+    """The elements of a node, each with the comment before it."""
+    text = ""
+    for node in parent:
+        if is_element(node):
+            yield node, Comment(text)
+            text = ""
+        else:
+            text = node.text
+
+
+def signature(member):
+    arguments = [f"{a.get('direction', 'out')} {a.get('type')} {a.get('name')}" for a in member.findall("arg")]
+    return ", ".join(arguments)
+
+
+def write_member(member, comment):
+    kind, name = member.tag, escape(member.get("name"))
+    if kind == "property":
+        print(f"\n*{name}* ({escape(member.get('type'))}, {member.get('access')})")
+    else:
+        print(f"\n*{name}*({escape(signature(member))})")
+    for argument, text in comment.arguments:
+        print(f"\t_{escape(argument)}_: {escape(text)}\n")
+    for paragraph in comment.paragraphs:
+        print(f"\t{escape(paragraph)}\n")
+
+
+def write_interface(interface, comment):
+    print(f"\n# INTERFACE {escape(interface.get('name'))}\n\n{escape(comment.summary)}.\n")
+    for paragraph in comment.paragraphs:
+        print(f"{escape(paragraph)}\n")
+    members = list(described(interface))
+    for kind, heading in (("method", "Methods"), ("signal", "Signals"), ("property", "Properties")):
+        chosen = [(member, text) for member, text in members if member.tag == kind]
+        if chosen:
+            print(f"\n## {heading}")
+        for member, text in chosen:
+            write_member(member, text)
+
+
+def main():
+    print(HEAD)
+    for path in sys.argv[1:]:
+        builder = ElementTree.TreeBuilder(insert_comments=True)
+        with open(path, "rb") as file:
+            root = ElementTree.fromstring(file.read(), ElementTree.XMLParser(target=builder))
+        for node, comment in described(root):
+            write_interface(node, comment)
+    print(TAIL)
+
+
+if __name__ == "__main__":
+    main()

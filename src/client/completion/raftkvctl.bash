@@ -1,0 +1,85 @@
+# bash completion for raftkvctl; installed as /usr/share/bash-completion/completions/raftkvctl.
+# tests/unit/test_pages.py compares the words here with what raftkvctl knows.
+
+# The members' names, asked with the options that stand on the command line so far.
+__raftkvctl_members() {
+    local word options=()
+    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+        case $word in
+        --endpoints=* | --bus=* | --node=*) options+=("$word") ;;
+        esac
+    done
+    raftkvctl "${options[@]}" --timeout=1 members --stale 2> /dev/null |
+        while read -r name _ role _; do
+            case $role in voter | non-voter) printf '%s\n' "$name" ;; esac
+        done
+}
+
+_raftkvctl() {
+    local commands='add-voter backup check delete demote-voter get help list members put remove-server snapshot status transfer-leadership'
+    local global='--endpoints= --bus= --node= --output= --timeout= --help --version'
+    local -A own=(
+        [add-voter]='--expected-index='
+        [demote-voter]='--expected-index='
+        [get]='--raw --stale'
+        [list]='--stale --from= --limit= --keys-only'
+        [members]='--stale'
+        [put]='--file='
+        [remove-server]='--expected-index='
+    )
+    local current=${COMP_WORDS[COMP_CWORD]} command= positional=0 word i words
+
+    # bash splits --option=value at the "="; put it together again.
+    local line=() count=$COMP_CWORD
+    for ((i = 0; i <= count; i++)); do
+        if [ "${COMP_WORDS[i]}" = = ] && [ ${#line[@]} -gt 0 ]; then
+            line[-1]+="=${COMP_WORDS[i + 1]-}"
+            i=$((i + 1))
+        else
+            line+=("${COMP_WORDS[i]}")
+        fi
+    done
+    local COMP_WORDS=("${line[@]}") COMP_CWORD=$((${#line[@]} - 1))
+    word=${COMP_WORDS[COMP_CWORD]}
+
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        case ${COMP_WORDS[i]} in
+        --*) ;;
+        *)
+            if [ -z "$command" ]; then
+                command=${COMP_WORDS[i]}
+            else
+                positional=$((positional + 1))
+            fi
+            ;;
+        esac
+    done
+
+    COMPREPLY=()
+    case $word in
+    --output=*) mapfile -t COMPREPLY < <(compgen -W 'table json' -- "${word#*=}") && return ;;
+    --bus=*) mapfile -t COMPREPLY < <(compgen -W 'system session' -- "${word#*=}") && return ;;
+    --file=*) compopt -o filenames && mapfile -t COMPREPLY < <(compgen -f -- "${word#*=}") && return ;;
+    --*=*) return ;;
+    -*)
+        words="$global"
+        [ -z "$command" ] || words+=" ${own[$command]-}"
+        mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
+        [[ ${COMPREPLY[0]-} == *= ]] && compopt -o nospace
+        return
+        ;;
+    esac
+    if [ -z "$command" ]; then
+        mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$current")
+        return
+    fi
+    [ "$positional" = 0 ] || return 0
+    case $command in
+    help) mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$current") ;;
+    remove-server | demote-voter | transfer-leadership)
+        mapfile -t COMPREPLY < <(compgen -W "$(__raftkvctl_members)" -- "$current")
+        ;;
+    backup | check) compopt -o filenames && mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
+    esac
+}
+complete -F _raftkvctl raftkvctl

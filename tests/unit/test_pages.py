@@ -1,0 +1,181 @@
+#!/usr/bin/python3
+"""Compares the manual pages and completions with what the programs say of themselves.
+
+Usage: test_pages.py REPOSITORY RAFTKVD RAFTKVCTL RAFTKV-BENCH
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+
+def output(*command, status=0):
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+    assert result.returncode == status, f"{command} ended with {result.returncode}: {result.stdout}"
+    return result.stdout
+
+
+def section(page, heading):
+    """What stands below a heading of a page, down to the next one of its kind."""
+    _, found, rest = page.partition(f"\n# {heading}\n")
+    assert found, f"there is no section {heading}"
+    return rest.partition("\n# ")[0]
+
+
+def plain(text):
+    """The text without scdoc's marks."""
+    return re.sub(r"\\(.)|[*_]", lambda match: match[1] or "", text)
+
+
+def options_of(text):
+    """The options that a help text lists, each with its =ARGUMENT."""
+    return set(re.findall(r"^  (--[a-z-]+(?:=[A-Z:,.-]+)?)", text, re.MULTILINE))
+
+
+def compare(what, documented, known):
+    for name in sorted(documented - known):
+        yield f"{what}: {name} is documented, but not known"
+    for name in sorted(known - documented):
+        yield f"{what}: {name} is known, but not documented"
+
+
+def names(options):
+    return {option.partition("=")[0] for option in options}
+
+
+# ---- raftkvctl ----
+
+
+def commands_of(raftkvctl):
+    """Command -> its arguments and options, as its help says."""
+    listed = output(raftkvctl, "--help").partition("Commands:\n")[2].partition("\n\n")[0]
+    commands = {}
+    for line in listed.splitlines():
+        usage, _, _ = line.strip().partition("  ")
+        name, _, arguments = usage.partition(" ")
+        own = output(raftkvctl, "help", name) if name != "help" else ""
+        commands[name] = (arguments, options_of(own))
+    return commands
+
+
+def check_raftkvctl(page, raftkvctl):
+    commands = commands_of(raftkvctl)
+    explained = {}
+    for match in re.finditer(r"^\*([a-z-]+)\*(.*)\n((?:\t.*\n|\n(?=\t))+)", section(page, "COMMANDS"), re.MULTILINE):
+        options = re.findall(r"^\t(\*--.*)$", match[3], re.MULTILINE)
+        explained[match[1]] = (plain(match[2]).strip(), {plain(option) for option in options})
+    yield from compare("raftkvctl.1", set(explained), set(commands))
+    for name in explained.keys() & commands.keys():
+        arguments, options = commands[name]
+        if explained[name][0] != arguments:
+            yield f"raftkvctl.1: {name} has the arguments {explained[name][0]!r}, not {arguments!r}"
+        yield from compare(f"raftkvctl.1, {name}", explained[name][1], options)
+    overall = options_of(output(raftkvctl, "--help"))
+    documented = {plain(line) for line in re.findall(r"^\*--.*$", section(page, "OPTIONS"), re.MULTILINE)}
+    yield from compare("raftkvctl.1, OPTIONS", documented, overall)
+
+
+def check_exit_statuses(page, schema):
+    table = re.findall(r"^\|  (\d+)\n:  (.*)$", section(page, "EXIT STATUS"), re.MULTILINE)
+    rows = {int(number): text for number, text in table}
+    for name, number in re.findall(r"^    ERROR_CODE_(\w+) = (\d+);", schema, re.MULTILINE):
+        if number == "0":
+            continue
+        camel = "".join(word.capitalize() for word in name.split("_"))
+        if not rows.pop(10 + int(number), "").startswith(camel):
+            yield f"raftkvctl.1: exit status {10 + int(number)} is not explained as {camel}"
+    if set(rows) != {0, 1, 2}:
+        yield f"raftkvctl.1: the exit statuses {sorted(rows)} are explained besides those of errors, not 0, 1, 2"
+
+
+def check_completions(raftkvctl, bash, zsh):
+    commands = commands_of(raftkvctl)
+    overall = names(options_of(output(raftkvctl, "--help")))
+    words = set(re.search(r"local commands='(.*)'", bash)[1].split())
+    yield from compare("raftkvctl.bash", words, set(commands))
+    yield from compare("raftkvctl.bash", names(re.search(r"local global='(.*)'", bash)[1].split()), overall)
+    own = {name: names(text.split()) for name, text in re.findall(r"\[([a-z-]+)\]='(.*)'", bash)}
+    for name, (_, options) in commands.items():
+        yield from compare(f"raftkvctl.bash, {name}", own.get(name, set()), names(options))
+    yield from compare("_raftkvctl", set(re.findall(r"^        '([a-z-]+):", zsh, re.MULTILINE)), set(commands))
+    known = overall.union(*(names(options) for _, options in commands.values()))
+    yield from compare("_raftkvctl", set(re.findall(r"'(--[a-z-]+)[=\[]", zsh)), known)
+
+
+# ---- raftkvd and its configuration ----
+
+
+def check_raftkvd(page, raftkvd):
+    known = options_of(output(raftkvd, "--help"))
+    documented = {plain(line) for line in re.findall(r"^\*--.*$", section(page, "OPTIONS"), re.MULTILINE)}
+    yield from compare("raftkvd.8", documented, known)
+
+
+def keys_of(raftkvd):
+    """Section and key -> the default, as --help says."""
+    keys, heading = {}, None
+    for line in output(raftkvd, "--help").splitlines():
+        bracket = re.match(r"  \[(\w+)\]$", line)
+        key = re.match(r"  (\w+)=(\S+)$", line)
+        if bracket:
+            heading = bracket[1]
+        elif key and heading:
+            keys[heading, key[1]] = key[2]
+    return keys
+
+
+def allowed_values(raftkvd, heading, key, directory):
+    """What --check-config says is allowed, when a value is wrong."""
+    file = Path(directory) / "wrong.conf"
+    file.write_text(f"[{heading}]\n{key}=!\n")
+    return re.search(r"allowed is (.*)", output(raftkvd, f"--config={file}", "--check-config", "wrong", status=78))[1]
+
+
+def check_configuration(page, raftkvd):
+    keys = keys_of(raftkvd)
+    explained = {}
+    for name in re.findall(r"^# \[(\w+)\] SECTION$", page, re.MULTILINE):
+        body = section(page, f"[{name}] SECTION")
+        for key, text in re.findall(r"^\*(\w+)\*=\n((?:\t.*\n?)+)", body, re.MULTILINE):
+            explained[name.capitalize(), key] = " ".join(plain(text).split())
+    yield from compare("raftkv.conf.5", {key for _, key in explained}, {key for _, key in keys})
+    with tempfile.TemporaryDirectory() as directory:
+        for (name, key), default in keys.items():
+            text = explained.get((name, key), "")
+            if not default.startswith("<") and f"Default: {default}." not in text:
+                yield f"raftkv.conf.5: [{name}] {key}= does not say that its default is {default}"
+            allowed = allowed_values(raftkvd, name, key, directory)
+            if re.search(r"^a .* from ", allowed) and allowed.partition(", such as")[0] not in text:
+                yield f"raftkv.conf.5: [{name}] {key}= does not say that allowed is {allowed}"
+
+
+def check_bench(page, raftkv_bench):
+    known = names(options_of(output(raftkv_bench, "--help"))) | {"--version"}
+    documented = set(re.findall(r"\*(--[a-z-]+)\*", section(page, "OPTIONS")))
+    yield from compare("raftkv-bench.1", documented, known)
+
+
+def main():
+    repository, raftkvd, raftkvctl, raftkv_bench = Path(sys.argv[1]), *sys.argv[2:]
+
+    def text(path):
+        return (repository / path).read_text()
+
+    faults = [
+        *check_raftkvctl(text("man/raftkvctl.1.scd"), raftkvctl),
+        *check_exit_statuses(text("man/raftkvctl.1.scd"), text("proto/raftkv.proto")),
+        *check_completions(
+            raftkvctl, text("src/client/completion/raftkvctl.bash"), text("src/client/completion/_raftkvctl")
+        ),
+        *check_raftkvd(text("man/raftkvd.8.scd"), raftkvd),
+        *check_configuration(text("man/raftkv.conf.5.scd"), raftkvd),
+        *check_bench(text("man/raftkv-bench.1.scd"), raftkv_bench),
+    ]
+    print("\n".join(faults) or "The pages and completions say what the programs say.")
+    sys.exit(1 if faults else 0)
+
+
+if __name__ == "__main__":
+    main()
