@@ -57,7 +57,9 @@ enum {
     TRAILING_BYTES_DEFAULT = 64 * 1024 * 1024, /* of TrailingBytes= */
     RESERVE_BYTES_DEFAULT = 64 * 1024 * 1024,  /* of ReserveBytes= */
     BACKUPS_MAX = 2,                           /* that clients read at a time from one node */
-    BACKUP_IDLE_MS = 30 * 1000,                /* without a request, then it is given up */
+    BACKUP_IDLE_MS = 30 * 1000,  /* without a request for a further chunk; then it is given up, */
+    BACKUP_PACE = 64 * 1024,     /* and when fewer bytes a second were taken in all, */
+    BACKUP_GRACE_MS = 60 * 1000, /* but for the first minute */
     PROTOCOL_MIN = 1,
     PROTOCOL_MAX = 1,
     FORMAT_VERSION = 1, /* of the data directory */

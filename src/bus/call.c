@@ -68,6 +68,8 @@ static void on_response(void *data, const Raftkv__V1__Response *response) {
     int r;
 
     call->handle = NULL;
+    if (call->method->answered && response->body_case == call->method->body)
+        call->method->answered(call->sender, response);
     if (sd_bus_message_get_expect_reply(call->message) <= 0) {
         call_free(call);
         return;

@@ -24,6 +24,8 @@ struct method {
     /* Appends the results. Negative errno, or a positive code with the failure to answer with. */
     int (*write)(sd_bus_message *reply, const Raftkv__V1__Response *response,
                  struct failure *failure);
+    /* Told of each answer that is no error, before it is written. May be NULL. */
+    void (*answered)(struct sender *sender, const Raftkv__V1__Response *response);
 };
 
 struct method_call {

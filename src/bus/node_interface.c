@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/memory.h"
+#include "bus/backups.h"
 #include "bus/call.h"
 #include "bus/text.h"
 #include "bus/words.h"
@@ -264,6 +265,14 @@ const sd_bus_vtable node_vtable[] = {
                             SD_BUS_NO_ARGS,
                             SD_BUS_RESULT("t", index, "t", milliseconds),
                             handle, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("ReadBackup",
+                            SD_BUS_ARGS("t", token, "t", sequence),
+                            SD_BUS_RESULT("t", token, "ay", header, "ay", chunk, "b", last),
+                            backups_handle, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("EndBackup",
+                            SD_BUS_ARGS("t", token),
+                            SD_BUS_NO_RESULT,
+                            backups_handle, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_PROPERTY("Name", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("MemberID", "t", get_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("ClusterID", "t", get_property, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),

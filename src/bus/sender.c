@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "bus/backups.h"
 #include "bus/call.h"
 #include "bus/connection.h"
 
@@ -23,6 +24,7 @@ static struct sender *sender_find(const struct senders *senders, const char *nam
 static void sender_free(struct senders *senders, struct sender *sender) {
     while (!TAILQ_EMPTY(&sender->calls))
         method_call_cancel(TAILQ_FIRST(&sender->calls));
+    backups_leave(sender);
     TAILQ_REMOVE(&senders->list, sender, entry);
     senders->count--;
     sd_bus_slot_unref(sender->user_query);
@@ -35,7 +37,7 @@ static bool forget_idle_sender(struct senders *senders) {
     struct sender *sender;
 
     TAILQ_FOREACH_REVERSE(sender, &senders->list, sender_list, entry) {
-        if (sender->calls_count > 0)
+        if (sender->calls_count > 0 || backups_open(sender))
             continue;
         sender_free(senders, sender);
         return true;

@@ -7,6 +7,8 @@
 #include <sys/queue.h>
 #include <systemd/sd-bus.h>
 
+#include "base/limits.h"
+
 struct bus;
 struct method_call;
 
@@ -24,21 +26,22 @@ struct sender {
     char *name; /* unique name, ":1.7" */
     struct method_calls calls;
     size_t calls_count;
-    size_t bytes;            /* of the arguments of its calls */
-    bool user_known;         /* whether `user` is valid */
-    uint32_t user;           /* user id, as the bus saw it when the connection was made */
-    sd_bus_slot *user_query; /* under way when not NULL */
+    size_t bytes;                  /* of the arguments of its calls */
+    uint64_t backups[BACKUPS_MAX]; /* tokens of those that it reads; 0: none */
+    bool user_known;               /* whether `user` is valid */
+    uint32_t user;                 /* user id, as the bus saw it when the connection was made */
+    sd_bus_slot *user_query;       /* under way when not NULL */
     TAILQ_ENTRY(sender) entry;
 };
 
 void senders_init(struct senders *senders);
 /*
  * The sender of that name, made where it was not known yet. When BUS_SENDERS_MAX are known the one
- * without calls that was idle for longest is forgotten; NULL when all have calls under way.
+ * without calls and backups that was idle for longest is forgotten; NULL when all have some.
  */
 struct sender *sender_get(struct bus *bus, const char *name);
-/* Forgets a sender that left the bus, and cancels its calls. Does nothing for one that is not
- * known. */
+/* Forgets a sender that left the bus, and cancels its calls and backups. Does nothing for one that
+ * is not known. */
 void sender_gone(struct bus *bus, const char *name);
 /* Forgets all and cancels their calls. */
 void senders_deinit(struct senders *senders);

@@ -55,6 +55,11 @@ static int append_arguments(sd_bus_message *m, const Request *request) {
                                      request->demote_voter->expected_configuration_index);
     case RAFTKV__V1__REQUEST__BODY_TRANSFER_LEADERSHIP:
         return sd_bus_message_append(m, "s", request->transfer_leadership->name);
+    case RAFTKV__V1__REQUEST__BODY_BACKUP:
+        r = sd_bus_message_append(m, "t", request->backup->token);
+        return r < 0 || request->backup->end
+                   ? r
+                   : sd_bus_message_append(m, "t", request->backup->sequence);
     default:
         return 0;
     }
@@ -82,6 +87,9 @@ static struct method method_of(const Request *request) {
                                request->members->stale ? NULL : "GetConfiguration"};
     case RAFTKV__V1__REQUEST__BODY_SNAPSHOT:
         return (struct method){"org.raftkv1.Node", "Snapshot"};
+    case RAFTKV__V1__REQUEST__BODY_BACKUP:
+        return (struct method){"org.raftkv1.Node",
+                               request->backup->end ? "EndBackup" : "ReadBackup"};
     case RAFTKV__V1__REQUEST__BODY_ADD_VOTER:
         return (struct method){"org.raftkv1.Cluster", "AddVoter"};
     case RAFTKV__V1__REQUEST__BODY_REMOVE_SERVER:
@@ -411,6 +419,25 @@ static int read_snapshot(sd_bus_message *m, Response *response) {
                                &response->snapshot->milliseconds);
 }
 
+static int read_backup(sd_bus_message *m, Response *response, bool end) {
+    int last = 0, r;
+
+    response->backup = xmalloc(sizeof *response->backup);
+    raftkv__v1__backup_response__init(response->backup);
+    response->body_case = RAFTKV__V1__RESPONSE__BODY_BACKUP;
+    if (end)
+        return 0;
+    r = sd_bus_message_read(m, "t", &response->backup->token);
+    if (r >= 0)
+        r = read_bytes(m, &response->backup->header);
+    if (r >= 0)
+        r = read_bytes(m, &response->backup->chunk);
+    if (r >= 0)
+        r = sd_bus_message_read(m, "b", &last);
+    response->backup->last = last;
+    return r;
+}
+
 static int read_transfer(sd_bus_message *m, Response *response) {
     const char *leader = "";
     int r = sd_bus_message_read(m, "s", &leader);
@@ -439,6 +466,8 @@ static int read_body(sd_bus_message *m, const Request *request, const char *node
         return read_members(m, response);
     case RAFTKV__V1__REQUEST__BODY_SNAPSHOT:
         return read_snapshot(m, response);
+    case RAFTKV__V1__REQUEST__BODY_BACKUP:
+        return read_backup(m, response, request->backup->end);
     case RAFTKV__V1__REQUEST__BODY_TRANSFER_LEADERSHIP:
         return read_transfer(m, response);
     default:

@@ -2,7 +2,8 @@
  * backups: the state on its way to clients that ask for it, chunk by chunk. One snapshot of the
  * state each, read on the state lane between applies, so that writes and compactions go on. The
  * chunk given last is kept, for a client whose connection broke; nothing is made before it is asked
- * for. A client that asks no more is given up, because what changes meanwhile is kept aside for it.
+ * for. A client that asks no more, or too slowly, is given up, because what changes meanwhile is
+ * kept aside for it.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -31,7 +32,7 @@ static void close_done(struct job *job) {
 
     buffer_deinit(&backup->header);
     buffer_deinit(&backup->chunk);
-    *backup = (struct backup){0};
+    *backup = (struct backup){.given_up = backup->given_up};
 }
 
 static void submit(struct backup *backup, void (*run)(struct job *job),
@@ -56,16 +57,31 @@ int backups_end(void *data, uint64_t token, struct failure *failure) {
     return 0;
 }
 
+/* By when the client has to have asked for the next chunk. To ask for the same one again is no
+ * progress. */
+static uint64_t deadline_of(const struct backup *backup) {
+    uint64_t idle = backup->advanced + BACKUP_IDLE_MS;
+    uint64_t pace = backup->begun + BACKUP_GRACE_MS + backup->taken * 1000 / BACKUP_PACE;
+
+    if (backup->token == 0 || backup->job_under_way)
+        return UINT64_MAX;
+    return idle < pace ? idle : pace;
+}
+
 void backups_tick(struct node *node) {
     uint64_t now = node->host->now(node->host);
 
     for (size_t i = 0; i < BACKUPS_MAX; i++) {
         struct backup *backup = &node->backups[i];
 
-        if (backup->token == 0 || backup->job_under_way || now < backup->used + BACKUP_IDLE_MS)
+        if (now < deadline_of(backup))
             continue;
-        journal(LOG_NOTICE, "A backup is given up: its client has asked for nothing for %d s.",
-                BACKUP_IDLE_MS / 1000);
+        journal(LOG_NOTICE,
+                "A backup is given up: its client has taken %llu bytes in %llu s, and nothing in "
+                "the last %llu s.",
+                (unsigned long long)backup->taken, (unsigned long long)(now - backup->begun) / 1000,
+                (unsigned long long)(now - backup->advanced) / 1000);
+        backup->given_up = backup->token;
         end(backup);
     }
 }
@@ -73,13 +89,9 @@ void backups_tick(struct node *node) {
 uint64_t backups_deadline(const struct node *node) {
     uint64_t deadline = UINT64_MAX;
 
-    for (size_t i = 0; i < BACKUPS_MAX; i++) {
-        const struct backup *backup = &node->backups[i];
-
-        if (backup->token != 0 && !backup->job_under_way &&
-            backup->used + BACKUP_IDLE_MS < deadline)
-            deadline = backup->used + BACKUP_IDLE_MS;
-    }
+    for (size_t i = 0; i < BACKUPS_MAX; i++)
+        if (deadline_of(&node->backups[i]) < deadline)
+            deadline = deadline_of(&node->backups[i]);
     return deadline;
 }
 
@@ -91,6 +103,7 @@ static void run_next(struct job *job) {
     backup->chunk.size = 0;
     backup->result =
         snapshot_next(backup->snapshot, SNAPSHOT_CHUNK_BYTES, &backup->chunk, &backup->last);
+    backup->taken += backup->chunk.size;
     if (backup->last)
         backup->snapshot = snapshot_close(backup->snapshot);
 }
@@ -129,6 +142,7 @@ static void explain(int result, struct failure *failure) {
         failure_set(failure, ERROR_INTERNAL, "The state can't be read: %s.", strerror(-result));
 }
 
+/* To a client that has gone before it was told of the backup nobody can give it any more. */
 static void give(struct backup *backup) {
     const struct service_backup chunk = {
         .token = backup->token,
@@ -139,7 +153,10 @@ static void give(struct backup *backup) {
         .last = backup->last,
     };
 
-    service_backup_read(backup->node->service, backup->token, &chunk, NULL);
+    if (service_backup_read(backup->node->service, backup->token, &chunk, NULL))
+        backup->known = true;
+    if (!backup->known)
+        end(backup);
 }
 
 static void refuse(struct backup *backup) {
@@ -157,7 +174,6 @@ static void read_done(struct job *job) {
     struct node *node = backup->node;
 
     backup->job_under_way = false;
-    backup->used = node->host->now(node->host);
     if (backup->result == -EIO) {
         storage_state_fatal(node, "The state can't be read", backup->result);
         return;
@@ -193,23 +209,35 @@ static int begin(struct node *node, uint64_t *ret_token, struct failure *failure
         .node = node,
         .token = token,
         .cluster_id = node->identity.cluster_id,
+        .begun = node->host->now(node->host),
+        .advanced = node->host->now(node->host),
+        .given_up = backup->given_up,
     };
     *ret_token = token;
     submit(backup, run_open, read_done);
     return 0;
 }
 
+static int explain_absence(const struct node *node, uint64_t token, struct failure *failure) {
+    for (size_t i = 0; i < BACKUPS_MAX; i++)
+        if (node->backups[i].given_up == token)
+            return failure_set(failure, ERROR_TIMEOUT,
+                               "The backup was given up: for %d s its next chunk was not asked "
+                               "for, or less than %d bytes a second were taken.",
+                               BACKUP_IDLE_MS / 1000, BACKUP_PACE);
+    return failure_set(failure, ERROR_NOT_FOUND,
+                       "This node has no such backup: it was begun on another one, or has ended.");
+}
+
 int backups_read(void *data, uint64_t *token, uint64_t sequence, struct failure *failure) {
+    struct node *node = data;
     struct backup *backup;
 
     if (*token == 0)
-        return begin(data, token, failure);
-    backup = find(data, *token);
+        return begin(node, token, failure);
+    backup = find(node, *token);
     if (!backup)
-        return failure_set(failure, ERROR_NOT_FOUND,
-                           "This node has no such backup: it was begun on another one, was ended, "
-                           "or given up because for %d s nothing was asked for.",
-                           BACKUP_IDLE_MS / 1000);
+        return explain_absence(node, *token, failure);
     if (backup->job_under_way)
         return failure_set(failure, ERROR_BUSY,
                            "A chunk of this backup is being read; ask for one at a time.");
@@ -223,6 +251,7 @@ int backups_read(void *data, uint64_t *token, uint64_t sequence, struct failure 
                            (unsigned long long)sequence, (unsigned long long)backup->sequence,
                            backup->last ? ", which is the last one" : "");
     backup->sequence = sequence;
+    backup->advanced = node->host->now(node->host);
     submit(backup, run_next, read_done);
     return 0;
 }

@@ -110,7 +110,10 @@ struct backup {
     struct buffer header, chunk; /* the chunk: the last one that was made, */
     uint64_t sequence;           /* of this number */
     bool last;
-    uint64_t used; /* host time: a chunk was given */
+    bool known;               /* a client was told of it */
+    uint64_t begun, advanced; /* host times; the latter when a further chunk was made */
+    uint64_t taken;           /* bytes of the chunks made so far */
+    uint64_t given_up;        /* token of an earlier one here, whose client was too slow; 0: none */
 };
 
 /* The switch to a staged state (install.c). */

@@ -63,7 +63,7 @@ void execute_backup(struct call *call) {
         read_chunk(call);
 }
 
-void service_backup_read(struct service *service, uint64_t token,
+bool service_backup_read(struct service *service, uint64_t token,
                          const struct service_backup *backup, const struct failure *failure) {
     for (struct list *element = service->backing_up.next; element != &service->backing_up;
          element = element->next) {
@@ -75,6 +75,7 @@ void service_backup_read(struct service *service, uint64_t token,
             call_fail(call, failure);
         else
             answer(call, backup);
-        return; /* one at a time */
+        return true; /* one at a time */
     }
+    return false;
 }

@@ -95,8 +95,9 @@ uint64_t service_refused_at(const struct service *service);
 /* A compaction has ended: 0, or why not (negative errno; -EAGAIN: it came to nothing, which is no
  * fault). */
 void service_compacted(struct service *service, int result);
-/* What backup_read() has begun has ended: with a chunk, or with a failure (the other is NULL). */
-void service_backup_read(struct service *service, uint64_t token,
+/* What backup_read() has begun has ended: with a chunk, or with a failure (the other is NULL).
+ * Returns whether somebody still waited for it. */
+bool service_backup_read(struct service *service, uint64_t token,
                          const struct service_backup *backup, const struct failure *failure);
 /* State, leader, term, configuration or an index of the member changed. */
 void service_member_changed(struct service *service);

@@ -220,13 +220,63 @@ def test_chunks_come_in_order_and_the_last_one_again(cluster):
             assert refused.value.code == "INVALID_ARGUMENT"
 
 
+def over_bus(bus, node, *arguments, **options):
+    return run(RAFTKVCTL, f"--bus={bus.address}", f"--node={node.name}", *arguments, **options)
+
+
+def test_a_backup_comes_over_the_bus_too(cluster, saved, bus):
+    write(cluster.leader(), 100, 50000, prefix=b"full/")
+    write(cluster.leader(), 1, 4 * MIB, prefix=b"largest/")
+    cluster.wait_until_all_are_equal()
+    for node in cluster.nodes:
+        file = saved / f"backup-{node.name}"
+        result = over_bus(bus, node, "--output=json", "backup", file)
+        assert result.returncode == 0, result.stderr
+        said = json.loads(result.stdout)
+        header, items = read_backup(file.read_bytes())
+        assert said["index"] == header.snapshot.index and items == node.contents()
+        assert run(RAFTKVCTL, "check", file).returncode == 0
+    result = over_bus(bus, cluster.nodes[0], "backup", "-", text=False)
+    assert read_backup(result.stdout)[1] == items
+    assert bus.error("nodeA", "Node.EndBackup", "uint64:1").name == "NotFound"
+    assert_all_are_free(cluster.nodes[0])
+
+
+def test_a_reader_that_leaves_the_bus_frees_its_place(cluster, bus):
+    write(cluster.leader(), 100, 50000, prefix=b"full/")
+    node = cluster.leader()
+    readers = []
+    for _ in range(BACKUPS_MAX):
+        nobody_reads, pipe = os.pipe()  # it fills, and then they wait
+        command = [RAFTKVCTL, f"--bus={bus.address}", f"--node={node.name}", "backup", "-"]
+        readers.append(subprocess.Popen(command, stdout=pipe, env=environment()))
+        os.close(pipe)
+        wait_until("it has begun", lambda: os.read(nobody_reads, 1))
+        readers[-1].nobody_reads = nobody_reads
+    result = over_bus(bus, node, "backup", "-")
+    assert result.returncode == BUSY, result.stderr
+    for reader in readers:
+        reader.kill()
+        reader.wait(LIMIT)
+        os.close(reader.nobody_reads)
+    wait_until("their places are free", lambda: can_begin(node))
+    assert_all_are_free(node)
+
+
+def can_begin(node):
+    with node.client() as client:
+        try:
+            return end(client, client.call("backup").token)
+        except Refused:
+            return False
+
+
 @pytest.mark.long  # 30 s; tests/unit/test_node_backups.c has it in a time of its own
 def test_clients_that_ask_no_more_are_given_up(cluster):
     node = cluster.leader()  # from another one raftkvctl would go there
     before = len(node.said())
     with node.client() as client:
-        for _ in range(BACKUPS_MAX):
-            client.call("backup")
+        tokens = [client.call("backup").token for _ in range(BACKUPS_MAX)]
         result = raftkvctl(node, "--timeout=1", "backup", "-")
         assert result.returncode == BUSY, result.stderr
     wait_until(
@@ -234,6 +284,11 @@ def test_clients_that_ask_no_more_are_given_up(cluster):
         lambda: node.said()[before:].count("A backup is given up") == BACKUPS_MAX,
         interval=0.2,
     )
+    with node.client() as client:
+        for token in tokens:
+            with pytest.raises(Refused) as refused:
+                client.call("backup", token=token, sequence=1)
+            assert refused.value.code == "TIMEOUT" and "given up" in refused.value.message
     assert_all_are_free(node)
 
 

@@ -338,6 +338,11 @@ static int call_as_nobody(const char *address) {
             return 3;
         sd_bus_error_free(&error);
     }
+    if (sd_bus_call_method(client, DESTINATION, OBJECT, NODE, "ReadBackup", &error, NULL, "tt",
+                           UINT64_C(0), UINT64_C(0)) >= 0 ||
+        !sd_bus_error_has_name(&error, "org.raftkv1.Error.PermissionDenied"))
+        return 6;
+    sd_bus_error_free(&error);
     if (sd_bus_call_method(client, DESTINATION, OBJECT, NODE, "GetStatus", NULL, &reply, NULL) < 0)
         return 4;
     if (sd_bus_get_property_string(client, DESTINATION, OBJECT, NODE, "State", NULL, &text) < 0)

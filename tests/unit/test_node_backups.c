@@ -22,13 +22,14 @@ struct world {
     struct buffer header, chunk;
     bool last;
     struct failure failure; /* code 0: none */
+    bool deaf;              /* nobody waits for what the service is told */
 };
 
 static struct world world;
 
 /* ---- what backups.c calls ---- */
 
-void service_backup_read(struct service *service, uint64_t token,
+bool service_backup_read(struct service *service, uint64_t token,
                          const struct service_backup *backup, const struct failure *failure) {
     (void)service;
     world.told++;
@@ -36,11 +37,12 @@ void service_backup_read(struct service *service, uint64_t token,
     world.failure = failure ? *failure : (struct failure){0};
     world.header.size = world.chunk.size = 0;
     if (!backup)
-        return;
+        return !world.deaf;
     assert_int_equal(backup->token, token);
     buffer_append(&world.header, backup->header, backup->header_size);
     buffer_append(&world.chunk, backup->chunk, backup->chunk_size);
     world.last = backup->last;
+    return !world.deaf;
 }
 
 void node_flush(struct node *node) {
@@ -120,9 +122,13 @@ static int teardown(void **state) {
     return 0;
 }
 
-static void fill(void) {
-    for (unsigned key = 0; key < KEYS; key++)
+static void fill_with(unsigned keys) {
+    for (unsigned key = 0; key < keys; key++)
         put(key, key + 1);
+}
+
+static void fill(void) {
+    fill_with(KEYS);
 }
 
 static int ask(uint64_t *token, uint64_t sequence) {
@@ -297,9 +303,70 @@ static void who_asks_no_more_is_given_up(void **state) {
     world.now += 1;
     backups_tick(&world.node);
     run_jobs();
-    assert_int_equal(ask(&silent, 1), ERROR_NOT_FOUND);
+    assert_int_equal(ask(&silent, 1), ERROR_TIMEOUT);
     assert_int_equal(ask(&other, 2), 0);
     begin();
+    assert_int_equal(ask(&silent, 1), ERROR_TIMEOUT);
+}
+
+static void to_ask_for_the_same_chunk_again_is_no_progress(void **state) {
+    uint64_t token;
+
+    (void)state;
+    fill();
+    token = begin();
+    for (unsigned second = 0; second < BACKUP_IDLE_MS / 1000; second++) {
+        assert_int_equal(ask(&token, 0), 0);
+        world.now += 1000;
+        backups_tick(&world.node);
+    }
+    run_jobs();
+    assert_int_equal(ask(&token, 0), ERROR_TIMEOUT);
+}
+
+/* It takes a chunk now and then, so it is never silent. */
+static void who_takes_too_little_is_given_up(void **state) {
+    uint64_t token, begun, taken = 0;
+
+    (void)state;
+    fill_with(2 * KEYS);
+    begun = world.now;
+    token = begin();
+    for (uint64_t sequence = 1; sequence < 3; sequence++) {
+        taken += world.chunk.size;
+        world.now += BACKUP_IDLE_MS - 1;
+        backups_tick(&world.node);
+        assert_int_equal(ask(&token, sequence), 0);
+    }
+    taken += world.chunk.size;
+    assert_false(world.last);
+    world.now = begun + BACKUP_GRACE_MS + taken * 1000 / BACKUP_PACE;
+    assert_int_equal(backups_deadline(&world.node), world.now);
+    world.now -= 1;
+    backups_tick(&world.node);
+    assert_int_equal(ask(&token, 2), 0);
+    world.now += 1;
+    backups_tick(&world.node);
+    run_jobs();
+    assert_int_equal(ask(&token, 3), ERROR_TIMEOUT);
+}
+
+static void what_nobody_was_told_of_ends_at_once(void **state) {
+    uint64_t token = 0;
+
+    (void)state;
+    fill();
+    world.deaf = true;
+    for (unsigned i = 0; i < BACKUPS_MAX + 1; i++) {
+        token = 0;
+        assert_int_equal(ask(&token, 0), 0);
+    }
+    world.deaf = false;
+    token = begin();
+    world.deaf = true; /* its connection broke, and it asks again on another one */
+    assert_int_equal(ask(&token, 1), 0);
+    world.deaf = false;
+    assert_int_equal(ask(&token, 1), 0);
 }
 
 static void a_state_that_is_replaced_ends_it(void **state) {
@@ -326,6 +393,9 @@ int main(void) {
         BACKUP_TEST(one_chunk_is_read_at_a_time),
         BACKUP_TEST(an_end_during_a_read_answers_it),
         BACKUP_TEST(who_asks_no_more_is_given_up),
+        BACKUP_TEST(to_ask_for_the_same_chunk_again_is_no_progress),
+        BACKUP_TEST(who_takes_too_little_is_given_up),
+        BACKUP_TEST(what_nobody_was_told_of_ends_at_once),
         BACKUP_TEST(a_state_that_is_replaced_ends_it),
     };
 
