@@ -17,7 +17,7 @@ static void status_free(Raftkv__V1__MemberStatus **status) {
 }
 
 /* One row of GetStatus. */
-#define STATUS_TYPES "stsststtttbssssttsttta(sttt)a(sttt)"
+#define STATUS_TYPES "stsststtttbssssttstttta(sttt)a(sttt)"
 
 /* ---- how far snapshots have come ---- */
 
@@ -70,6 +70,7 @@ static const struct field fields[] = {
     {"SnapshotCount", 't', offsetof(Raftkv__V1__MemberStatus, snapshot_count)},
     {"SnapshotIndex", 't', offsetof(Raftkv__V1__MemberStatus, snapshot_index)},
     {"SnapshotMilliseconds", 't', offsetof(Raftkv__V1__MemberStatus, snapshot_milliseconds)},
+    {"SnapshotBytes", 't', offsetof(Raftkv__V1__MemberStatus, snapshot_bytes)},
     {"Receiving", '<', offsetof(Raftkv__V1__MemberStatus, receiving)},
     {"Sending", '>', offsetof(Raftkv__V1__MemberStatus, sending)},
     {"PeerAddress", 's', offsetof(Raftkv__V1__MemberStatus, peer_address)},
@@ -188,8 +189,8 @@ static int append_status(sd_bus_message *reply, const Raftkv__V1__MemberStatus *
                            (int)status->answers, error, version, peer_address, client_address,
                            status->first_index, status->cluster_id, alarm);
     if (r >= 0)
-        r = results_append(reply, "ttt", status->snapshot_count, status->snapshot_index,
-                           status->snapshot_milliseconds);
+        r = results_append(reply, "tttt", status->snapshot_count, status->snapshot_index,
+                           status->snapshot_milliseconds, status->snapshot_bytes);
     if (r >= 0)
         r = append_receiving(reply, status);
     if (r >= 0)
@@ -286,6 +287,7 @@ const sd_bus_vtable node_vtable[] = {
     SD_BUS_PROPERTY("SnapshotCount", "t", get_property, 0, 0),
     SD_BUS_PROPERTY("SnapshotIndex", "t", get_property, 0, 0),
     SD_BUS_PROPERTY("SnapshotMilliseconds", "t", get_property, 0, 0),
+    SD_BUS_PROPERTY("SnapshotBytes", "t", get_property, 0, 0),
     SD_BUS_PROPERTY("Receiving", "a(sttt)", get_property, 0, 0),
     SD_BUS_PROPERTY("Sending", "a(sttt)", get_property, 0, 0),
     SD_BUS_PROPERTY("PeerAddress", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),

@@ -10,7 +10,7 @@ typedef Raftkv__V1__Request Request;
 typedef Raftkv__V1__Response Response;
 
 /* One row of GetStatus. */
-#define STATUS_TYPES "stsststtttbssssttsttta(sttt)a(sttt)"
+#define STATUS_TYPES "stsststtttbssssttstttta(sttt)a(sttt)"
 
 /* ---- calls ---- */
 
@@ -307,10 +307,11 @@ static int read_member_status(sd_bus_message *m, Raftkv__V1__MemberStatus *statu
     if (r <= 0)
         return r;
     r = sd_bus_message_read(
-        m, "stsststtttbssssttsttt", &name, &status->id, &role, &state, &status->term, &leader,
+        m, "stsststtttbssssttstttt", &name, &status->id, &role, &state, &status->term, &leader,
         &status->commit_index, &status->applied_index, &status->last_index, &status->lag, &answers,
         &error, &version, &peer_address, &client_address, &status->first_index, &status->cluster_id,
-        &alarm, &status->snapshot_count, &status->snapshot_index, &status->snapshot_milliseconds);
+        &alarm, &status->snapshot_count, &status->snapshot_index, &status->snapshot_milliseconds,
+        &status->snapshot_bytes);
     if (r < 0)
         return r;
     set_string(&status->name, name);

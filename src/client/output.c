@@ -184,6 +184,7 @@ static void add_snapshots(struct json_object *object, const Raftkv__V1__MemberSt
     add_number(object, "snapshot_count", member->snapshot_count);
     add_number(object, "snapshot_index", member->snapshot_index);
     add_number(object, "snapshot_milliseconds", member->snapshot_milliseconds);
+    add_number(object, "snapshot_bytes", member->snapshot_bytes);
     json_object_object_add(object, "receiving",
                            member->receiving ? json_progress(member->receiving) : NULL);
     for (size_t i = 0; i < member->n_sending; i++)

@@ -13,10 +13,11 @@
  *   status   {"node", "members": [{"name", "id", "role", "state", "term", "leader",
  *             "commit_index", "applied_index", "first_index", "last_index", "lag", "answers",
  *             "error", "version", "peer_address", "client_address", "cluster_id", "alarm",
- *             "snapshot_count", "snapshot_index", "snapshot_milliseconds", "receiving": null or
- * progress, "sending": [progress]}]}, where progress, of a state on its way from one member to
- *             another, is {"member", "bytes", "total_bytes", "milliseconds"}: the other side, what
- *             has arrived, about how much there is, and the time since it began
+ *             "snapshot_count", "snapshot_index", "snapshot_milliseconds", "snapshot_bytes",
+ *             "receiving": null or progress, "sending": [progress]}]}, where progress, of a state
+ *             on its way from one member to another, is {"member", "bytes", "total_bytes",
+ *             "milliseconds"}: the other side, what has arrived, about how much there is, and the
+ *             time since it began
  *   members  {"cluster_id", "configuration_index", "members": [{"name", "id", "role",
  *             "peer_address", "client_address", "leader", "promoting"}]}
  *   add-voter, remove-server, demote-voter   {"configuration_index"}

@@ -20,6 +20,8 @@ static void finish(struct node *node, int result) {
         compaction->stats.count++;
         compaction->stats.index = compaction->mark.index;
         compaction->stats.duration_ms = node->host->now(node->host) - compaction->begun;
+        compaction->stats.bytes = compaction->covered_bytes;
+        compaction->covered_bytes = 0;
     } else if (result != -EAGAIN) {
         journal(LOG_WARNING, "The log could not be cut: %s.", strerror(-result));
     }
@@ -150,6 +152,7 @@ void compaction_start(struct node *node) {
     }
     compaction->under_way = true;
     compaction->begun = node->host->now(node->host);
+    compaction->covered_bytes += compaction->bytes;
     compaction->entries = compaction->bytes = 0;
     node->checkpoint.bytes = 0;
     compaction->job = (struct job){.run = run_checkpoint, .done = checkpoint_done};

@@ -34,8 +34,9 @@ struct compaction {
     uint64_t retry_at; /* host time; the disk was full */
     int result;
     uint64_t entries, bytes; /* applied since the last one began */
+    uint64_t covered_bytes;  /* applied between the last one that was completed and this one */
     struct {
-        uint64_t count, index, duration_ms;
+        uint64_t count, index, duration_ms, bytes;
     } stats;
 };
 

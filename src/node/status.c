@@ -36,6 +36,7 @@ void status_fill(void *data, Raftkv__V1__MemberStatus *status) {
     status->snapshot_count = node->compaction.stats.count;
     status->snapshot_index = node->compaction.stats.index;
     status->snapshot_milliseconds = node->compaction.stats.duration_ms;
+    status->snapshot_bytes = node->compaction.stats.bytes;
     if (staging->number != 0)
         status->receiving =
             progress(node, staging->from, staging->bytes, staging->total_bytes, staging->begun);

@@ -84,6 +84,7 @@ def test_a_node_compacts_its_log_when_it_is_told_to(make_cluster):
     assert status.snapshot_count == 1
     assert 20 < answer["index"] == status.snapshot_index <= status.applied_index
     assert answer["milliseconds"] == status.snapshot_milliseconds
+    assert status.snapshot_bytes > 2000
     again = raftkvctl(node, "snapshot")
     assert again.stdout == f"index {status.snapshot_index}, {status.snapshot_milliseconds} ms\n"
     assert node.status().snapshot_count == 1, "nothing was written since"
@@ -97,9 +98,14 @@ def test_a_node_compacts_its_log_when_it_is_told_to(make_cluster):
     assert cluster.bus.property(node.name, "SnapshotIndex") == index
     assert cluster.bus.property(node.name, "SnapshotMilliseconds") == milliseconds
     assert cluster.bus.property(node.name, "SnapshotCount") == 1
+    (member,) = json.loads(raftkvctl(node, "--output=json", "status").stdout)["members"]
+    bytes_of_one = cluster.bus.property(node.name, "SnapshotBytes")
+    assert 100 < bytes_of_one == member["snapshot_bytes"] < 2000
     bus = (f"--bus={cluster.bus.address}", f"--node={node.name}")
     over_bus = run(RAFTKVCTL, *bus, "--output=json", "snapshot")
     assert json.loads(over_bus.stdout)["index"] >= index
+    (member,) = json.loads(run(RAFTKVCTL, *bus, "--output=json", "status").stdout)["members"]
+    assert member["snapshot_bytes"] == bytes_of_one
 
 
 def test_a_node_without_a_cluster_has_nothing_to_compact(make_cluster):

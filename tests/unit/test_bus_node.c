@@ -285,7 +285,7 @@ static void changes_are_signalled_together_with_their_values(void **state) {
 
 /* ---- GetStatus ---- */
 
-#define STATUS_TYPES "stsststtttbssssttsttta(sttt)a(sttt)"
+#define STATUS_TYPES "stsststtttbssssttstttta(sttt)a(sttt)"
 
 static Raftkv__V1__SnapshotProgress progress_of_a_stream(char *member) {
     Raftkv__V1__SnapshotProgress progress;
@@ -319,6 +319,7 @@ static void get_status_answers_a_row_for_each_member(void **state) {
     fake.status.snapshot_count = 3;
     fake.status.snapshot_index = 90;
     fake.status.snapshot_milliseconds = 12;
+    fake.status.snapshot_bytes = 4567;
     fake.status.receiving = &progress;
     fake.status.sending = sending;
     fake.status.n_sending = 2;
@@ -356,10 +357,12 @@ static void get_status_answers_a_row_for_each_member(void **state) {
     assert_int_equal(number[6], 1);
     assert_int_equal(number[7], 77);
     assert_string_equal(text[8], "no-space");
-    assert_true(sd_bus_message_read(reply, "ttt", &number[0], &number[1], &number[2]) > 0);
+    assert_true(sd_bus_message_read(reply, "tttt", &number[0], &number[1], &number[2], &number[3]) >
+                0);
     assert_int_equal(number[0], 3);
     assert_int_equal(number[1], 90);
     assert_int_equal(number[2], 12);
+    assert_int_equal(number[3], 4567);
     assert_true(
         sd_bus_message_read(reply, "a(sttt)", 1, &text[0], &number[0], &number[1], &number[2]) > 0);
     assert_string_equal(text[0], "nodeB");
@@ -396,7 +399,7 @@ static void a_node_without_cluster_gives_itself_only(void **state) {
     assert_true(sd_bus_message_enter_container(reply, 'r', STATUS_TYPES) > 0);
     assert_true(sd_bus_message_read(reply, "s", &name) > 0);
     assert_string_equal(name, "nodeA");
-    assert_true(sd_bus_message_skip(reply, "tsststtttbssssttsttta(sttt)a(sttt)") >= 0);
+    assert_true(sd_bus_message_skip(reply, "tsststtttbssssttstttta(sttt)a(sttt)") >= 0);
     assert_true(sd_bus_message_exit_container(reply) >= 0);
     assert_true(sd_bus_message_at_end(reply, false) > 0);
 }
