@@ -3,6 +3,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/check.h"
+
 enum { MESSAGE_MAX = 2048, FIELDS_MAX = 32 };
 
 static journal_sink current_sink = journal_sink_stderr;
@@ -49,6 +51,18 @@ void journal_with(int priority, const char *const *fields, const char *format, .
     va_start(arguments, format);
     write_message(priority, fields, format, arguments);
     va_end(arguments);
+}
+
+void journal_field(struct journal_event *event, const char *format, ...) {
+    char *text;
+    va_list arguments;
+
+    check(event->count < EVENT_FIELDS_MAX);
+    text = event->texts[event->count];
+    va_start(arguments, format);
+    vsnprintf(text, EVENT_FIELD_SIZE, format, arguments);
+    va_end(arguments);
+    event->fields[event->count++] = text;
 }
 
 void journal_sink_stderr(void *data, int priority, const char *message, const char *const *fields,

@@ -169,6 +169,14 @@ static void refuse(struct backup *backup) {
     service_backup_read(backup->node->service, backup->token, NULL, &failure);
 }
 
+static void say_read(const struct backup *backup) {
+    struct journal_event event = JOURNAL_EVENT(MESSAGE_BACKUP_READ);
+
+    journal_field(&event, "RAFTKV_INDEX=%llu", (unsigned long long)backup->index);
+    journal_with(LOG_INFO, event.fields, "A backup of the state at index %llu has been read.",
+                 (unsigned long long)backup->index);
+}
+
 static void read_done(struct job *job) {
     struct backup *backup = container_of(job, struct backup, job);
     struct node *node = backup->node;
@@ -183,8 +191,7 @@ static void read_done(struct job *job) {
         refuse(backup);
     } else {
         if (backup->last)
-            journal(LOG_INFO, "A backup of the state at index %llu has been read.",
-                    (unsigned long long)backup->index);
+            say_read(backup);
         give(backup);
     }
     node_flush(node);

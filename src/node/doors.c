@@ -187,11 +187,13 @@ static void adoption_done(struct job *job) {
  */
 void doors_adopt(struct node *node, uint64_t from) {
     struct adoption *adoption = xcalloc(1, sizeof *adoption);
+    struct journal_event event = JOURNAL_EVENT(MESSAGE_CLUSTER_JOINED);
 
     node->identity.cluster_id = doors_cluster_of(node, from);
     check(node->identity.cluster_id != 0);
-    journal(LOG_NOTICE, "This node joins cluster %016llx.",
-            (unsigned long long)node->identity.cluster_id);
+    journal_field(&event, "RAFTKV_CLUSTER=%016llx", (unsigned long long)node->identity.cluster_id);
+    journal_with(LOG_NOTICE, event.fields, "This node joins cluster %016llx.",
+                 (unsigned long long)node->identity.cluster_id);
     *adoption = (struct adoption){
         .job = {.run = run_adoption, .done = adoption_done},
         .node = node,

@@ -53,6 +53,7 @@ static void discard_done(struct job *job) {
 static void reset_done(struct job *job) {
     struct node *node = container_of(job, struct node, install.job);
     struct install *install = &node->install;
+    struct journal_event event = JOURNAL_EVENT(MESSAGE_STATE_INSTALLED);
 
     if (install->result == -ENOSPC) {
         retry_later(node);
@@ -62,8 +63,9 @@ static void reset_done(struct job *job) {
         storage_fatal(node, "The log can't be emptied behind the installed state", install->result);
         return;
     }
-    journal(LOG_NOTICE, "The state at index %llu is installed.",
-            (unsigned long long)install->mark->index);
+    journal_field(&event, "RAFTKV_INDEX=%llu", (unsigned long long)install->mark->index);
+    journal_with(LOG_NOTICE, event.fields, "The state at index %llu is installed.",
+                 (unsigned long long)install->mark->index);
     compaction_begin(node, install->mark->index, install->mark->index);
     install->mark = NULL;
     install->retry_at = 0;

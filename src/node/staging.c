@@ -212,6 +212,7 @@ void staging_advance(struct node *node) {
 static void begin(struct node *node, uint64_t from, const Raftkv__V1__SnapshotPart *part) {
     struct staging *staging = &node->staging;
     uint64_t now = node->host->now(node->host);
+    struct journal_event event = JOURNAL_EVENT(MESSAGE_STATE_RECEIVING);
 
     *staging = (struct staging){
         .number = part->stream,
@@ -228,8 +229,9 @@ static void begin(struct node *node, uint64_t from, const Raftkv__V1__SnapshotPa
                 .configuration_size = part->configuration.len,
             },
     };
-    journal(LOG_NOTICE, "The leader sends the state at index %llu.",
-            (unsigned long long)part->index);
+    journal_field(&event, "RAFTKV_INDEX=%llu", (unsigned long long)part->index);
+    journal_with(LOG_NOTICE, event.fields, "The leader sends the state at index %llu.",
+                 (unsigned long long)part->index);
 }
 
 /* Whether a first part may begin a stream here. */

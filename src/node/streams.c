@@ -26,6 +26,28 @@ static const char *name_of(const struct node *node, uint64_t id) {
     return server ? server->name : "a former member";
 }
 
+static void take_fields(const struct stream *stream, struct journal_event *event) {
+    journal_field(event, "RAFTKV_INDEX=%llu", (unsigned long long)stream->mark.index);
+    journal_field(event, "RAFTKV_MEMBER=%s", name_of(stream->node, stream->to));
+}
+
+static void say_sending(const struct stream *stream) {
+    struct journal_event event = JOURNAL_EVENT(MESSAGE_STATE_SENDING);
+
+    take_fields(stream, &event);
+    journal_with(LOG_NOTICE, event.fields,
+                 "Sending the state at index %llu to %s, which is behind the log.",
+                 (unsigned long long)stream->mark.index, name_of(stream->node, stream->to));
+}
+
+static void say_sent(const struct stream *stream) {
+    struct journal_event event = JOURNAL_EVENT(MESSAGE_STATE_SENT);
+
+    take_fields(stream, &event);
+    journal_with(LOG_NOTICE, event.fields, "The state at index %llu is complete on %s.",
+                 (unsigned long long)stream->mark.index, name_of(stream->node, stream->to));
+}
+
 static struct stream *find(struct node *node, uint64_t to) {
     for (size_t i = 0; i < STREAMS_MAX; i++)
         if (node->streams[i].phase != STREAM_UNUSED && node->streams[i].to == to)
@@ -245,8 +267,7 @@ void streams_receive_ack(struct node *node, uint64_t from, const Raftkv__V1__Sna
     take_arrived(stream, ack->next - 1);
     if (ack->complete && stream->all_made && stream->arrived == stream->made &&
         stream->phase == STREAM_SENDING) {
-        journal(LOG_NOTICE, "The state at index %llu is complete on %s.",
-                (unsigned long long)stream->mark.index, name_of(node, stream->to));
+        say_sent(stream);
         stream->phase = STREAM_STAGED;
         stream->last_sent = 0;
         stream->asked = stream->last_heard;
@@ -285,8 +306,7 @@ static void open_done(struct job *job) {
     };
     stream->total_bytes = header->bytes_estimate;
     stream->phase = STREAM_SENDING;
-    journal(LOG_NOTICE, "Sending the state at index %llu to %s, which is behind the log.",
-            (unsigned long long)header->index, name_of(stream->node, stream->to));
+    say_sending(stream);
     streams_advance(stream->node);
 }
 

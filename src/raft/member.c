@@ -53,15 +53,14 @@ static enum member_state state_of(const struct raft *raft) {
 
 static void say_state(const struct member *member) {
     static const char *const words[] = {"a follower", "a candidate", "the leader"};
-    char term[64], state[64];
-    const char *const fields[] = {term, state, NULL};
+    struct journal_event event = JOURNAL_EVENT(MESSAGE_STATE_CHANGED);
 
-    snprintf(term, sizeof term, "RAFTKV_TERM=%llu", member->raft.current_term);
-    snprintf(state, sizeof state, "RAFTKV_STATE=%s",
-             member->state == MEMBER_LEADER      ? "leader"
-             : member->state == MEMBER_CANDIDATE ? "candidate"
-                                                 : "follower");
-    journal_with(member->state == MEMBER_CANDIDATE ? LOG_DEBUG : LOG_INFO, fields,
+    journal_field(&event, "RAFTKV_TERM=%llu", member->raft.current_term);
+    journal_field(&event, "RAFTKV_STATE=%s",
+                  member->state == MEMBER_LEADER      ? "leader"
+                  : member->state == MEMBER_CANDIDATE ? "candidate"
+                                                      : "follower");
+    journal_with(member->state == MEMBER_CANDIDATE ? LOG_DEBUG : LOG_INFO, event.fields,
                  "This node is now %s, in term %llu.", words[member->state],
                  member->raft.current_term);
 }
@@ -214,7 +213,8 @@ int member_receive(struct member *member, uint64_t from, const Raftkv__V1__PeerM
             peer->removed->configuration_index <= member->committed.index)
             return 0;
         if (!member->expelled)
-            journal(LOG_NOTICE, "The cluster has removed this node.");
+            journal_with(LOG_NOTICE, (const char *const[]){MESSAGE_CLUSTER_LEFT, NULL},
+                         "The cluster has removed this node.");
         member->expelled = true;
         member_changed(member);
         return 0;
@@ -318,6 +318,19 @@ void member_loaded(struct member *member, uint64_t cookie, uint64_t first_index,
 bool member_leader_recent(const struct member *member) {
     return member->leader_heard > 0 &&
            member_now(member) - member->leader_heard < 2 * member->election_timeout;
+}
+
+void member_say_handed_over(int priority, const char *leader, const struct failure *failure) {
+    struct journal_event event =
+        JOURNAL_EVENT(failure ? MESSAGE_LEADERSHIP_KEPT : MESSAGE_LEADERSHIP_HANDED_OVER);
+
+    if (failure) {
+        journal_with(priority, event.fields, "Leadership was not handed over: %s",
+                     failure->message);
+        return;
+    }
+    journal_field(&event, "RAFTKV_LEADER=%s", leader);
+    journal_with(priority, event.fields, "Leadership was handed over to %s.", leader);
 }
 
 void member_get_view(const struct member *member, struct member_view *ret) {

@@ -62,6 +62,9 @@ struct member_view {
     bool readable;
 };
 void member_get_view(const struct member *member, struct member_view *ret);
+/* Says how the attempt to give leadership away ended: with the name of the new leader, or a
+ * failure. */
+void member_say_handed_over(int priority, const char *leader, const struct failure *failure);
 /* The committed configuration (applied here). */
 const struct configuration *member_configuration(const struct member *member);
 /* Leader only: how far a server has the log durably (match index), and when it last answered (host

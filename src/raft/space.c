@@ -58,11 +58,13 @@ static void judge_growth(struct member *member, const struct tally *tally) {
         return;
     member->growth_refused = refused;
     if (refused)
-        journal(LOG_ERR,
-                "Writes that need space are refused: of %zu voters %zu have room on their disks.",
-                tally->voters, tally->roomy);
+        journal_with(
+            LOG_ERR, (const char *const[]){MESSAGE_WRITES_REFUSED, NULL},
+            "Writes that need space are refused: of %zu voters %zu have room on their disks.",
+            tally->voters, tally->roomy);
     else
-        journal(LOG_NOTICE, "A majority of the voters has room on its disks; writes go on.");
+        journal_with(LOG_NOTICE, (const char *const[]){MESSAGE_WRITES_ACCEPTED, NULL},
+                     "A majority of the voters has room on its disks; writes go on.");
 }
 
 /* ---- stepping aside ---- */
@@ -72,10 +74,7 @@ static void aside_done(struct change *change, const struct failure *failure, uin
     struct member *member = container_of(change, struct member, aside);
 
     (void)index;
-    if (failure)
-        journal(LOG_WARNING, "Leadership was not handed over: %s", failure->message);
-    else
-        journal(LOG_NOTICE, "Leadership was handed over to %s.", leader);
+    member_say_handed_over(failure ? LOG_WARNING : LOG_NOTICE, leader, failure);
     member->aside_at = member_now(member) + 10 * member->election_timeout;
 }
 

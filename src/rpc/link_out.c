@@ -51,6 +51,7 @@ static void wait_before_dialling(struct link_out *link, uint64_t milliseconds) {
 
 static void note_failure(struct link_out *link, const struct failure *failure) {
     uint64_t now = uv_now(link->links->network.loop);
+    struct journal_event event = JOURNAL_EVENT(MESSAGE_PEER_UNREACHABLE);
 
     if (link->state == LINK_OUT_UP && now - link->up_since >= GOOD_AFTER_MS)
         link->failures = 0;
@@ -59,13 +60,15 @@ static void note_failure(struct link_out *link, const struct failure *failure) {
     if (strcmp(link->last_failure, failure->message) == 0)
         return;
     snprintf(link->last_failure, sizeof link->last_failure, "%s", failure->message);
+    journal_field(&event, "RAFTKV_MEMBER_ID=%016" PRIx64, link->peer.member_id);
+    journal_field(&event, "RAFTKV_PEER=%s", link->peer.address);
     /* Who is dialled only because he dialled this node may be anyone, and many. */
     if (link->learned)
         complain(&link->links->complaints, now, "No link to member %016" PRIx64 ": %s",
                  link->peer.member_id, failure->message);
     else
-        journal(LOG_WARNING, "No link to member %016" PRIx64 ": %s", link->peer.member_id,
-                failure->message);
+        journal_with(LOG_WARNING, event.fields, "No link to member %016" PRIx64 ": %s",
+                     link->peer.member_id, failure->message);
 }
 
 static void on_failed(void *data, const struct failure *failure) {
@@ -80,6 +83,7 @@ static void on_up(void *data, const struct identity *identity) {
     struct link_out *link = data;
     struct links_handler *handler = &link->links->handler;
     struct failure failure;
+    struct journal_event event = JOURNAL_EVENT(MESSAGE_PEER_LINKED);
 
     if (handler->check_welcome(handler->data, identity, link->peer.member_id, &failure) != 0) {
         link->dial = dial_close(link->dial);
@@ -89,8 +93,13 @@ static void on_up(void *data, const struct identity *identity) {
     }
     move(link, LINK_OUT_UP);
     link->up_since = uv_now(link->links->network.loop);
-    if (link->last_failure[0])
-        journal(LOG_INFO, "Linked to '%s' at %s again.", identity->name, link->peer.address);
+    if (link->last_failure[0]) {
+        journal_field(&event, "RAFTKV_MEMBER=%s", identity->name);
+        journal_field(&event, "RAFTKV_MEMBER_ID=%016" PRIx64, link->peer.member_id);
+        journal_field(&event, "RAFTKV_PEER=%s", link->peer.address);
+        journal_with(LOG_INFO, event.fields, "Linked to '%s' at %s again.", identity->name,
+                     link->peer.address);
+    }
     link->last_failure[0] = 0;
 }
 
