@@ -16,6 +16,8 @@
 #include "daemon/bus_loop.h"
 #include "daemon/host_uv.h"
 #include "daemon/notify.h"
+#include "daemon/reload.h"
+#include "daemon/start_timeout.h"
 #include "node/node.h"
 #include "rpc/client_door.h"
 #include "rpc/links.h"
@@ -35,13 +37,14 @@ enum phase {
 };
 
 struct daemon {
-    const struct options *options;
+    const struct daemon_start *start;
+    struct options *options;
     uv_loop_t loop;
     struct host_uv host;
     struct notify notify;
     uv_prepare_t prepare;
     uv_check_t check;
-    uv_signal_t terminate, interrupt;
+    uv_signal_t terminate, interrupt, hang_up;
     struct node *node;
     struct links *links;         /* NULL: not open, or closed */
     struct client_door *clients; /* NULL: not open, or closed */
@@ -54,7 +57,7 @@ struct daemon {
 
 /* Without closing anything: what was not flushed must not be flushed now. */
 static _Noreturn void die(const char *reason, int error) {
-    journal(LOG_CRIT, "%s", reason);
+    journal_with(LOG_CRIT, (const char *const[]){MESSAGE_NODE_FAILED, NULL}, "%s", reason);
     notify_failed(reason, error);
     _exit(EXIT_FAILURE);
 }
@@ -83,7 +86,7 @@ static void node_stopped(void *data) {
 
 static void begin_stop(struct daemon *daemon, uint64_t timeout) {
     daemon->phase = PHASE_DRAINING;
-    notify_stopping(&daemon->notify);
+    notify_stopping(&daemon->notify, timeout);
     if (daemon->clients)
         client_door_stop_listening(daemon->clients);
     node_stop(daemon->node, timeout, node_stopped, daemon);
@@ -122,6 +125,7 @@ static void close_rest(struct daemon *daemon) {
     uv_close((uv_handle_t *)&daemon->check, NULL);
     uv_close((uv_handle_t *)&daemon->terminate, NULL);
     uv_close((uv_handle_t *)&daemon->interrupt, NULL);
+    uv_close((uv_handle_t *)&daemon->hang_up, NULL);
 }
 
 static void advance(struct daemon *daemon) {
@@ -233,11 +237,10 @@ static unsigned raise_descriptor_limit(uint64_t max_connections) {
     struct rlimit limit;
 
     check(getrlimit(RLIMIT_NOFILE, &limit) == 0);
-    limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) < 0) {
+    if (limit.rlim_cur < limit.rlim_max &&
+        setrlimit(RLIMIT_NOFILE, &(struct rlimit){limit.rlim_max, limit.rlim_max}) < 0)
         journal(LOG_WARNING, "The limit of open files can't be raised: %s", strerror(errno));
-        check(getrlimit(RLIMIT_NOFILE, &limit) == 0);
-    }
+    check(getrlimit(RLIMIT_NOFILE, &limit) == 0);
     if (limit.rlim_cur >= wanted)
         return (unsigned)max_connections;
     left = limit.rlim_cur > DESCRIPTORS_KEPT ? limit.rlim_cur - DESCRIPTORS_KEPT : 1;
@@ -269,9 +272,8 @@ static int refuse(int r, const struct failure *failure) {
     return -1;
 }
 
-static int open_node(struct daemon *daemon) {
-    const struct options *options = daemon->options;
-    const struct node_options node_options = {
+static struct node_options node_options(const struct options *options) {
+    return (struct node_options){
         .name = options->name,
         .data_directory = options->data_directory,
         .peer_address = options->advertise_peers,
@@ -287,9 +289,18 @@ static int open_node(struct daemon *daemon) {
         .trailing_bytes = options->trailing_bytes,
         .reserve_bytes = options->reserve_bytes,
     };
-    struct failure failure;
-    int r = node_open(&daemon->node, &daemon->host.host, &node_options, &failure);
+}
 
+static int open_node(struct daemon *daemon) {
+    const struct node_options options = node_options(daemon->options);
+    struct start_timeout timeout;
+    struct failure failure;
+    int r;
+
+    notify_starting("reading the log and the state");
+    start_timeout_begin(&timeout);
+    r = node_open(&daemon->node, &daemon->host.host, &options, &failure);
+    start_timeout_end(&timeout);
     if (r != 0)
         return refuse(r, &failure);
     host_uv_set_node(&daemon->host, daemon->node);
@@ -333,26 +344,48 @@ static int open_clients(struct daemon *daemon, unsigned max_connections) {
     return r != 0 ? refuse(r, &failure) : 0;
 }
 
-static int open_bus(struct daemon *daemon, const char *address, bool required) {
+static int open_bus(struct daemon *daemon) {
     const struct bus_options bus_options = {
-        .address = address,
+        .address = daemon->start->bus,
         .name = daemon->options->name,
         .service = node_service(daemon->node),
     };
     struct failure failure;
     int r;
 
-    if (!address)
+    if (!daemon->start->bus)
         return 0;
     r = bus_loop_open(&daemon->bus, &daemon->loop, &bus_options, &failure);
     if (r == 0)
         return 0;
-    if (required)
+    if (daemon->start->bus_required)
         return refuse(r, &failure);
     journal(LOG_WARNING, "%s; this node answers over TCP only",
             r < 0 ? strerror(-r) : failure.message);
     return 0;
 }
+
+/* ---- reloading ---- */
+
+static void told_to_reload(uv_signal_t *handle, int number) {
+    struct daemon *daemon = handle->data;
+    const struct options *options = daemon->options;
+    struct node_options limits;
+
+    (void)number;
+    if (daemon->phase != PHASE_RUNNING)
+        return;
+    notify_reloading();
+    if (reload_options(daemon->options, daemon->start->file, daemon->start->report)) {
+        limits = node_options(options);
+        node_set_limits(daemon->node, &limits);
+        client_door_set_limits(daemon->clients, raise_descriptor_limit(options->max_connections),
+                               (unsigned)options->max_in_flight);
+    }
+    notify_reloaded(&daemon->notify);
+}
+
+/* ---- the whole ---- */
 
 static void init_handles(struct daemon *daemon) {
     check(uv_loop_init(&daemon->loop) == 0);
@@ -362,19 +395,27 @@ static void init_handles(struct daemon *daemon) {
     check(uv_check_init(&daemon->loop, &daemon->check) == 0);
     check(uv_signal_init(&daemon->loop, &daemon->terminate) == 0);
     check(uv_signal_init(&daemon->loop, &daemon->interrupt) == 0);
+    check(uv_signal_init(&daemon->loop, &daemon->hang_up) == 0);
     daemon->prepare.data = daemon->check.data = daemon;
-    daemon->terminate.data = daemon->interrupt.data = daemon;
+    daemon->terminate.data = daemon->interrupt.data = daemon->hang_up.data = daemon;
     check(uv_prepare_start(&daemon->prepare, turn_prepare) == 0);
     check(uv_check_start(&daemon->check, turn_check) == 0);
 }
 
+static void say_ready(const struct options *options) {
+    journal_with(LOG_INFO, (const char *const[]){MESSAGE_NODE_READY, NULL},
+                 "%s is ready: clients on %s, peers on %s, data in %s", options->name,
+                 options->listen_clients, options->listen_peers, options->data_directory);
+}
+
 /* Recovery comes first and with the usual effect of signals: it may take long, and may be ended at
- * any time. The ports open when the node can answer. */
-static void start(struct daemon *daemon, const char *bus, bool bus_required) {
+ * any time; only a reload is nothing then. The ports open when the node can answer. */
+static void start(struct daemon *daemon) {
     const struct options *options = daemon->options;
     unsigned max_connections = raise_descriptor_limit(options->max_connections);
 
     warn_of_listeners(options);
+    signal(SIGHUP, SIG_IGN);
     if (open_node(daemon) < 0) {
         daemon->status = EXIT_FAILURE;
         daemon->phase = PHASE_DRAINED;
@@ -383,24 +424,24 @@ static void start(struct daemon *daemon, const char *bus, bool bus_required) {
     check(uv_signal_start(&daemon->terminate, told_to_stop, SIGTERM) == 0);
     check(uv_signal_start(&daemon->interrupt, told_to_stop, SIGINT) == 0);
     if (open_links(daemon) < 0 || open_clients(daemon, max_connections) < 0 ||
-        open_bus(daemon, bus, bus_required) < 0) {
+        open_bus(daemon) < 0) {
         daemon->status = EXIT_FAILURE;
         begin_stop(daemon, 0);
         return;
     }
-    journal(LOG_INFO, "%s is ready: clients on %s, peers on %s, data in %s", options->name,
-            options->listen_clients, options->listen_peers, options->data_directory);
+    check(uv_signal_start(&daemon->hang_up, told_to_reload, SIGHUP) == 0);
+    say_ready(options);
     notify_ready(&daemon->notify);
 }
 
-int daemon_run(const struct options *options, const char *bus, bool bus_required) {
-    struct daemon daemon = {.options = options, .phase = PHASE_RUNNING, .status = EXIT_SUCCESS};
+int daemon_run(const struct daemon_start *how) {
+    struct daemon daemon = {.start = how, .options = how->options, .status = EXIT_SUCCESS};
 
     init_handles(&daemon);
-    start(&daemon, bus, bus_required);
+    start(&daemon);
     check(uv_run(&daemon.loop, UV_RUN_DEFAULT) == 0);
     check(uv_loop_close(&daemon.loop) == 0);
     if (daemon.status == EXIT_SUCCESS)
-        journal(LOG_INFO, "%s has stopped", options->name);
+        journal(LOG_INFO, "%s has stopped", how->options->name);
     return daemon.status;
 }

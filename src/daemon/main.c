@@ -48,5 +48,11 @@ int main(int argc, char **argv) {
     if (arguments.work != WORK_RUN)
         return tools_run(&options, &arguments);
     log_sink_install(options.name);
-    return daemon_run(&options, arguments.bus, arguments.bus_required);
+    return daemon_run(&(struct daemon_start){
+        .options = &options,
+        .file = file,
+        .report = report,
+        .bus = arguments.bus,
+        .bus_required = arguments.bus_required,
+    });
 }

@@ -7,7 +7,11 @@
 #include "base/check.h"
 #include "base/journal.h"
 
-enum { STATUS_INTERVAL_MS = 1000, STATUS_SIZE = 512 };
+enum {
+    STATUS_INTERVAL_MS = 1000,
+    STATUS_SIZE = 512,
+    CLOSING_MS = 60 * 1000, /* for what comes after the timeout of a stop: the last checkpoint */
+};
 
 /* The loop moves, for it has called this. */
 static void feed_watchdog(uv_timer_t *timer) {
@@ -20,10 +24,10 @@ static void feed_watchdog(uv_timer_t *timer) {
         return;
     }
     if (!notify->hung_said)
-        journal(LOG_WARNING,
-                "A disk operation has been running for %" PRIu64
-                " ms; the watchdog is not fed until it ends",
-                longest / 1000000);
+        journal_with(LOG_WARNING, (const char *const[]){MESSAGE_DISK_HANGS, NULL},
+                     "A disk operation has been running for %" PRIu64
+                     " ms; the watchdog is not fed until it ends",
+                     longest / 1000000);
     notify->hung_said = true;
 }
 
@@ -60,6 +64,18 @@ void notify_status_changed(struct notify *notify) {
         tell(notify, "");
 }
 
+void notify_starting(const char *status) {
+    sd_notifyf(0, "STATUS=%s", status);
+}
+
+void notify_reloading(void) {
+    sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, uv_hrtime() / 1000);
+}
+
+void notify_reloaded(struct notify *notify) {
+    tell(notify, "READY=1\n");
+}
+
 void notify_ready(struct notify *notify) {
     uint64_t us;
 
@@ -70,9 +86,9 @@ void notify_ready(struct notify *notify) {
     check(uv_timer_start(&notify->watchdog_timer, feed_watchdog, 0, us / 4000 + 1) == 0);
 }
 
-void notify_stopping(struct notify *notify) {
+void notify_stopping(struct notify *notify, uint64_t timeout) {
     uv_timer_stop(&notify->status_timer);
-    sd_notify(0, "STOPPING=1");
+    sd_notifyf(0, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%" PRIu64, (timeout + CLOSING_MS) * 1000);
 }
 
 void notify_failed(const char *reason, int error) {

@@ -81,12 +81,28 @@ struct option_key {
     uint64_t minimum;     /* of counts, sizes and spans */
     uint64_t maximum;     /* included */
     const char *sentence; /* what it is for */
+    bool reloads;         /* can change while the node runs */
 };
+
+enum { OPTION_VALUE_MAX = 64 }; /* bytes, for option_value() */
 
 extern const struct option_key option_keys[KEY_COUNT];
 
 /* What is allowed for a key, as the end of a sentence: "a size from 1M to 64G, such as 16M". */
 const char *option_allowed(const struct option_key *key, char *buffer, size_t size);
+
+/* The value as one would write it. Returns the buffer, or what it points to in *options. */
+const char *option_value(const struct options *options, const struct option_key *key,
+                         char buffer[static OPTION_VALUE_MAX]);
+
+/*
+ * Takes over from `newer` all that can change while a node runs. For each key whose value is
+ * another one, also those that need a restart, say_so() is called first.
+ */
+void options_take_over(struct options *options, const struct options *newer,
+                       void (*say_so)(void *data, const struct option_key *key,
+                                      const struct options *newer),
+                       void *data);
 
 /* Something is wrong (LOG_ERR) or odd (LOG_WARNING) in a file. line 0: the file as a whole. */
 typedef void (*option_report)(void *data, int priority, const char *file, unsigned line,

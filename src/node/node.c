@@ -78,9 +78,12 @@ static int bootstrap(struct node *node, struct log_recovery *recovery, struct fa
         if (result == 0)
             result = write_first_entry(node, recovery);
         if (result == 0) {
+            struct journal_event event = JOURNAL_EVENT(MESSAGE_CLUSTER_BEGUN);
+
             node->identity.cluster_id = cluster_id;
-            journal(LOG_NOTICE, "A new cluster, %016llx, begins with this node.",
-                    (unsigned long long)cluster_id);
+            journal_field(&event, "RAFTKV_CLUSTER=%016llx", (unsigned long long)cluster_id);
+            journal_with(LOG_NOTICE, event.fields, "A new cluster, %016llx, begins with this node.",
+                         (unsigned long long)cluster_id);
         }
     }
     if (result == 0)
@@ -110,7 +113,8 @@ static int open_log(struct node *node, const struct node_options *node_options,
                         state_installed_index(node->state) == options.applied_index;
     result = log_store_open(&node->log, &options, recovery, failure);
     if (result == 0 && recovery->cut_message[0])
-        journal(LOG_WARNING, "%s", recovery->cut_message);
+        journal_with(LOG_WARNING, (const char *const[]){MESSAGE_LOG_CUT_AT_START, NULL}, "%s",
+                     recovery->cut_message);
     return result;
 }
 
@@ -208,15 +212,7 @@ static uint64_t reserve_of(const struct node_options *options) {
     return reserve > files ? reserve : files;
 }
 
-int node_open(struct node **ret, struct host *host, const struct node_options *options,
-              struct failure *failure) {
-    struct node *node = xcalloc(1, sizeof *node);
-    int result;
-
-    node->host = host;
-    node->directory = DIRECTORY_NULL;
-    storage_init(node);
-    space_init(node, reserve_of(options));
+void node_set_limits(struct node *node, const struct node_options *options) {
     node->limits.snapshot_entries =
         options->snapshot_entries ? options->snapshot_entries : SNAPSHOT_ENTRIES_DEFAULT;
     node->limits.snapshot_bytes =
@@ -225,6 +221,19 @@ int node_open(struct node **ret, struct host *host, const struct node_options *o
         options->trailing_entries ? options->trailing_entries : TRAILING_ENTRIES_DEFAULT;
     node->limits.trailing_bytes =
         options->trailing_bytes ? options->trailing_bytes : TRAILING_BYTES_DEFAULT;
+    node->space.reserve = reserve_of(options);
+}
+
+int node_open(struct node **ret, struct host *host, const struct node_options *options,
+              struct failure *failure) {
+    struct node *node = xcalloc(1, sizeof *node);
+    int result;
+
+    node->host = host;
+    node->directory = DIRECTORY_NULL;
+    storage_init(node);
+    space_init(node);
+    node_set_limits(node, options);
     node->limits.chunk_bytes =
         options->snapshot_chunk_bytes ? options->snapshot_chunk_bytes : SNAPSHOT_CHUNK_BYTES;
     result = open_all(node, options, failure);

@@ -44,6 +44,9 @@ struct node_options {
 int node_open(struct node **ret, struct host *host, const struct node_options *options,
               struct failure *failure);
 
+/* Takes over what can change while a node runs: the snapshot_, trailing_ and reserve_ options. */
+void node_set_limits(struct node *node, const struct node_options *options);
+
 /* Who this node is now. */
 const struct identity *node_identity(const struct node *node);
 struct service *node_service(struct node *node);

@@ -136,8 +136,9 @@ struct install {
 struct space {
     bool under_way, failed;
     struct job job;
-    uint64_t look_at;              /* host time */
-    uint64_t reserve, free, found; /* bytes */
+    uint64_t look_at;     /* host time */
+    uint64_t reserve;     /* bytes below which there is no room for what grows */
+    uint64_t free, found; /* bytes */
     int result;
     bool alarm;
 };
@@ -216,8 +217,7 @@ void storage_fatal(struct node *node, const char *what, int error);
 void storage_state_fatal(struct node *node, const char *what, int error);
 
 /* space.c */
-/* `reserve`: bytes below which there is no room for what grows. */
-void space_init(struct node *node, uint64_t reserve);
+void space_init(struct node *node);
 /* Something waits for space, or no longer. */
 void space_update(struct node *node);
 void space_tick(struct node *node);

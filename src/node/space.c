@@ -24,7 +24,11 @@ static uint64_t enough(const struct space *space) {
 
 static void say(const struct node *node, bool waiting) {
     const struct space *space = &node->space;
-    const char *const fields[] = {space->alarm ? "RAFTKV_ALARM=no-space" : "RAFTKV_ALARM=", NULL};
+    const char *const fields[] = {
+        space->alarm ? MESSAGE_DISK_ALARM : MESSAGE_DISK_ALARM_ENDED,
+        space->alarm ? "RAFTKV_ALARM=no-space" : "RAFTKV_ALARM=",
+        NULL,
+    };
     unsigned long long free = space->free / MEBIBYTE, reserve = space->reserve / MEBIBYTE;
 
     if (!space->alarm)
@@ -94,9 +98,8 @@ static void look_done(struct job *job) {
     node_flush(node);
 }
 
-void space_init(struct node *node, uint64_t reserve) {
+void space_init(struct node *node) {
     node->space = (struct space){
-        .reserve = reserve,
         .free = UINT64_MAX, /* until it has been looked at */
         .job = {.run = run_look, .done = look_done},
     };

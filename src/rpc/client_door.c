@@ -38,6 +38,12 @@ static void on_incoming(struct listener *listener) {
     client_session_accept(container_of(listener, struct client_door, listener));
 }
 
+void client_door_set_limits(struct client_door *door, unsigned max_connections,
+                            unsigned max_in_flight) {
+    door->max_connections = max_connections;
+    door->max_in_flight = max_in_flight;
+}
+
 int client_door_open(struct client_door **ret, const struct client_door_options *options,
                      struct failure *failure) {
     struct client_door *door;
@@ -48,8 +54,7 @@ int client_door_open(struct client_door **ret, const struct client_door_options 
         return r;
     door = xcalloc(1, sizeof *door);
     door->service = options->service;
-    door->max_connections = options->max_connections;
-    door->max_in_flight = options->max_in_flight;
+    client_door_set_limits(door, options->max_connections, options->max_in_flight);
     door->unsent_max = CLIENT_OUTPUT_TOTAL_MAX;
     LIST_INIT(&door->sessions);
     network_init(&door->network, options->loop);

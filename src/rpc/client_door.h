@@ -29,6 +29,9 @@ struct client_door_options {
  * host ...). */
 int client_door_open(struct client_door **ret, const struct client_door_options *options,
                      struct failure *failure);
+/* Takes over the two limits of the options. Connections that are open stay. */
+void client_door_set_limits(struct client_door *door, unsigned max_connections,
+                            unsigned max_in_flight);
 /* The port that it listens on. */
 unsigned client_door_port(const struct client_door *door);
 /* Open connections now. */

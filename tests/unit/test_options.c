@@ -618,6 +618,61 @@ static void values_are_written_as_a_person_would(void **state) {
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* ---- options of a running node ---- */
+
+static void note_change(void *data, const struct option_key *key, const struct options *newer) {
+    char *said = data, value[OPTION_VALUE_MAX];
+
+    sprintf(said + strlen(said), "%s%s=%s\n", key->reloads ? "" : "restart: ", key->name,
+            option_value(newer, key, value));
+}
+
+static void a_running_node_takes_over_what_it_can_and_names_all_that_differs(void **state) {
+    struct options running = good(*state, "");
+    struct options newer = good(*state, "[Node]\n"
+                                        "ListenClients=127.0.0.1:5001\n"
+                                        "Bootstrap=yes\n"
+                                        "MaxConnections=17\n"
+                                        "StopTimeoutSec=90s\n"
+                                        "ReserveBytes=1G\n"
+                                        "[Raft]\n"
+                                        "HeartbeatSec=50ms\n");
+    char said[1024] = "";
+
+    options_take_over(&running, &newer, note_change, said);
+    assert_string_equal(said, "restart: ListenClients=127.0.0.1:5001\n"
+                              "restart: AdvertiseClients=127.0.0.1:5001\n"
+                              "restart: Bootstrap=yes\n"
+                              "MaxConnections=17\n"
+                              "StopTimeoutSec=1min 30s\n"
+                              "ReserveBytes=1G\n"
+                              "restart: HeartbeatSec=50ms\n");
+    assert_int_equal(running.max_connections, 17);
+    assert_int_equal(running.stop_timeout, 90000);
+    assert_int_equal(running.reserve_bytes, 1 << 30);
+    assert_string_equal(running.listen_clients, "127.0.0.1:4711");
+    assert_int_equal(running.heartbeat, 100);
+    assert_false(running.bootstrap);
+}
+
+static void what_did_not_change_is_not_mentioned(void **state) {
+    struct options running = good(*state, "[Node]\nMaxConnections=17\n");
+    struct options newer = running;
+    char said[1024] = "";
+
+    options_take_over(&running, &newer, note_change, said);
+    assert_string_equal(said, "");
+}
+
+/* options_take_over() counts on it. */
+static void what_a_reload_takes_over_are_numbers(void **state) {
+    (void)state;
+    for (size_t i = 0; i < KEY_COUNT; i++)
+        if (option_keys[i].reloads)
+            assert_true(option_keys[i].type == OPTION_COUNT || option_keys[i].type == OPTION_SIZE ||
+                        option_keys[i].type == OPTION_SPAN);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(an_empty_file_gives_every_default),
@@ -646,6 +701,9 @@ int main(void) {
         TEST(a_missing_file_is_an_error_that_says_it_may_be_empty),
         TEST(what_can_not_be_read_is_an_error),
         TEST(the_example_configuration_is_valid_and_names_every_key),
+        TEST(a_running_node_takes_over_what_it_can_and_names_all_that_differs),
+        TEST(what_did_not_change_is_not_mentioned),
+        cmocka_unit_test(what_a_reload_takes_over_are_numbers),
         cmocka_unit_test(booleans_are_those_of_systemd),
         cmocka_unit_test(sizes_take_suffixes),
         cmocka_unit_test(time_spans_are_those_of_systemd),
