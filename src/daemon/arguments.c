@@ -40,12 +40,12 @@ static int help(void) {
 
         if (i == 0 || strcmp(key->section, option_keys[i - 1].section) != 0)
             printf("\n  [%s]\n", key->section);
-        printf("  %s=%s%s\n      %s\n", key->name, key->preset, key->reloads ? "  *" : "",
-               key->sentence);
+        printf("  %s=%s\n      %s%s\n", key->name, key->preset, key->sentence,
+               key->reloads ? " (reload)" : "");
     }
     fputs("\n"
-          "SIGHUP makes a running node read its configuration again; keys with * change at once,\n"
-          "others when it is restarted.\n"
+          "SIGHUP makes a running node read its configuration again: keys with (reload) change at\n"
+          "once, others when it is restarted.\n"
           "\n"
           "Exit status: 0 after a clean stop, or when all is well; 1 failure, or what --verify\n"
           "read is damaged; 2 wrong usage; 78 wrong configuration.\n",

@@ -126,6 +126,18 @@ def keys_of(raftkvd):
     return keys
 
 
+def keys_that_reload(raftkvd):
+    heading, key, found = None, None, set()
+    for line in output(raftkvd, "--help").splitlines():
+        if bracket := re.match(r"  \[(\w+)\]$", line):
+            heading = bracket[1]
+        elif pair := re.match(r"  (\w+)=\S+$", line):
+            key = pair[1]
+        elif line.startswith("      ") and line.endswith(" (reload)"):
+            found.add((heading, key))
+    return found
+
+
 def allowed_values(raftkvd, heading, key, directory):
     """What --check-config says is allowed, when a value is wrong."""
     file = Path(directory) / "wrong.conf"
@@ -135,6 +147,7 @@ def allowed_values(raftkvd, heading, key, directory):
 
 def check_configuration(page, raftkvd):
     keys = keys_of(raftkvd)
+    reloaded = keys_that_reload(raftkvd)
     explained = {}
     for name in re.findall(r"^# \[(\w+)\] SECTION$", page, re.MULTILINE):
         body = section(page, f"[{name}] SECTION")
@@ -146,6 +159,8 @@ def check_configuration(page, raftkvd):
             text = explained.get((name, key), "")
             if not default.startswith("<") and f"Default: {default}." not in text:
                 yield f"raftkv.conf.5: [{name}] {key}= does not say that its default is {default}"
+            if ("A reload takes it over." in text) != ((name, key) in reloaded):
+                yield f"raftkv.conf.5: [{name}] {key}= is wrong about whether a reload takes it over"
             allowed = allowed_values(raftkvd, name, key, directory)
             if re.search(r"^a .* from ", allowed) and allowed.partition(", such as")[0] not in text:
                 yield f"raftkv.conf.5: [{name}] {key}= does not say that allowed is {allowed}"
