@@ -191,7 +191,8 @@ void client_session_accept(struct client_door *door) {
         door->connections++;
     LIST_INIT(&session->requests);
     LIST_INSERT_HEAD(&door->sessions, session, entry);
-    connection_init(&session->connection, &door->network, &events, CLIENT_FRAME_SIZE_MAX);
+    connection_init(&session->connection, &door->network, &events, FRAME_PLAIN,
+                    CLIENT_FRAME_SIZE_MAX);
     if (uv_accept((uv_stream_t *)&door->listener.tcp, (uv_stream_t *)&session->connection.tcp) <
             0 ||
         connection_start(&session->connection, DEAD_AFTER_S) < 0 ||

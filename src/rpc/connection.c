@@ -45,7 +45,9 @@ static void deliver(struct connection *c) {
         size_t size;
 
         r = frame_reader_next(&c->reader, &frame, &size);
-        if (r < 0)
+        if (r == -EBADMSG)
+            c->events->damaged(c);
+        else if (r < 0)
             c->events->too_large(c, size);
         if (r <= 0)
             break;
@@ -196,14 +198,15 @@ void connection_touch(struct connection *c) {
 
 void connection_send(struct connection *c, const ProtobufCMessage *message) {
     size_t size = protobuf_c_message_get_packed_size(message);
+    size_t header_size = frame_header_size(c->reader.kind);
     uint8_t *frame;
 
     if (c->closing || c->finishing)
         return;
-    frame = buffer_reserve(&c->output, FRAME_HEADER_SIZE + size);
-    frame_put_length(frame, size);
-    check(protobuf_c_message_pack(message, frame + FRAME_HEADER_SIZE) == size);
-    c->output.size += FRAME_HEADER_SIZE + size;
+    frame = buffer_reserve(&c->output, header_size + size);
+    check(protobuf_c_message_pack(message, frame + header_size) == size);
+    frame_put_header(c->reader.kind, frame, size);
+    c->output.size += header_size + size;
     count_unsent(c);
     connection_touch(c);
 }
@@ -219,8 +222,10 @@ static void on_linger(struct deadline *deadline) {
 }
 
 void connection_init(struct connection *c, struct network *network,
-                     const struct connection_events *events, size_t frame_max) {
+                     const struct connection_events *events, enum frame_kind kind,
+                     size_t frame_max) {
     *c = (struct connection){.network = network, .events = events};
+    c->reader.kind = kind;
     c->reader.frame_max = frame_max;
     c->task.run = on_turn;
     c->linger.passed = on_linger;

@@ -18,6 +18,8 @@ struct connection_events {
     void (*frame)(struct connection *connection, const uint8_t *frame, size_t size);
     /* A frame that is longer than allowed was announced. Nothing more is delivered. */
     void (*too_large)(struct connection *connection, size_t length);
+    /* A frame is not what was sent. Nothing more is delivered. Only for FRAME_CHECKED. */
+    void (*damaged)(struct connection *connection);
     /* Something was written, or connection_touch() was called: time to add output or to resume.
      * May be NULL. */
     void (*turn)(struct connection *connection);
@@ -48,9 +50,11 @@ struct connection {
     bool closing;
 };
 
-/* For a zero-initialised connection; frame_max is the longest frame that is received. */
+/* For a zero-initialised connection; frame_max is the longest content of a frame that is received.
+ */
 void connection_init(struct connection *connection, struct network *network,
-                     const struct connection_events *events, size_t frame_max);
+                     const struct connection_events *events, enum frame_kind kind,
+                     size_t frame_max);
 /* Begins to read, once connected. A silent end of the other side is noticed after about
  * dead_after_s seconds. */
 int connection_start(struct connection *connection, unsigned dead_after_s);

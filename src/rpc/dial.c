@@ -188,6 +188,10 @@ static void on_too_large(struct connection *connection, size_t length) {
     fail_foreign(container_of(connection, struct dial, connection));
 }
 
+static void on_damaged(struct connection *connection) {
+    fail_foreign(container_of(connection, struct dial, connection));
+}
+
 static void on_turn(struct connection *connection) {
     struct dial *dial = container_of(connection, struct dial, connection);
 
@@ -223,6 +227,7 @@ static void on_connection_closed(struct connection *connection) {
 static const struct connection_events events = {
     .frame = on_frame,
     .too_large = on_too_large,
+    .damaged = on_damaged,
     .turn = on_turn,
     .ended = on_ended,
     .closed = on_connection_closed,
@@ -264,7 +269,8 @@ static void on_connect(uv_connect_t *request, int status) {
 static void connect_to(struct dial *dial, const struct sockaddr *address) {
     int r;
 
-    connection_init(&dial->connection, dial->options.network, &events, LINK_FRAME_SIZE_MAX);
+    connection_init(&dial->connection, dial->options.network, &events, FRAME_CHECKED,
+                    LINK_FRAME_SIZE_MAX);
     dial->connection_open = true;
     dial->connect.data = dial;
     r = uv_tcp_connect(&dial->connect, &dial->connection.tcp, address, on_connect);

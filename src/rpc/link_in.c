@@ -206,6 +206,20 @@ static void on_too_large(struct connection *connection, size_t size) {
     reject(link, "a frame longer than allowed, or not raftkv's peer protocol.");
 }
 
+static void on_damaged(struct connection *connection) {
+    struct link_in *link = container_of(connection, struct link_in, connection);
+    struct links *links = link->links;
+
+    complain(
+        &links->complaints, uv_now(links->network.loop),
+        link->state == LINK_IN_UP
+            ? "Closed the link from %s: what came was damaged on its way, its checksum is wrong."
+            : "Closed a connection from %s to the peer port: its first frame is damaged, or not "
+              "raftkv's peer protocol.",
+        link->address);
+    link_in_close(link);
+}
+
 static void on_ended(struct connection *connection, int status) {
     (void)status;
     link_in_close(container_of(connection, struct link_in, connection));
@@ -225,6 +239,7 @@ static void on_closed(struct connection *connection) {
 static const struct connection_events events = {
     .frame = on_frame,
     .too_large = on_too_large,
+    .damaged = on_damaged,
     .ended = on_ended,
     .closed = on_closed,
 };
@@ -238,7 +253,8 @@ void link_in_accept(struct links *links) {
     link->state = LINK_IN_GREETING;
     LIST_INSERT_HEAD(&links->incoming, link, entry);
     links->incoming_count++;
-    connection_init(&link->connection, &links->network, &events, LINK_FRAME_SIZE_MAX);
+    connection_init(&link->connection, &links->network, &events, FRAME_CHECKED,
+                    LINK_FRAME_SIZE_MAX);
     if (uv_accept((uv_stream_t *)&links->listener.tcp, (uv_stream_t *)&link->connection.tcp) < 0 ||
         connection_start(&link->connection, DEAD_AFTER_S) < 0 ||
         links->incoming_count > PEER_CONNECTIONS_MAX + TURNED_AWAY_MAX) {

@@ -8,6 +8,7 @@ import socket
 import struct
 
 import pytest
+from backup_file import crc32c
 from client import Client, Refused
 from protocol import peer, raftkv
 from waiting import SANITIZED, wait_until
@@ -280,10 +281,24 @@ def hello(cluster, **changes):
     return peer.LinkFrame(hello=message)
 
 
+def checked_frame(content):
+    """A frame of the peer port: its length, the checksums of that and of the content."""
+    length = struct.pack(">I", len(content))
+    return length + struct.pack(">II", crc32c(length), crc32c(content)) + content
+
+
+def receive_checked_frame(client):
+    length = client.receive_exactly(4)
+    checksums = struct.unpack(">II", client.receive_exactly(8))
+    content = client.receive_exactly(*struct.unpack(">I", length))
+    assert checksums == (crc32c(length), crc32c(content))
+    return content
+
+
 def answer_to(node, frame):
     with Client(node.peer_port) as client:
-        client.send_frame(frame.SerializeToString())
-        return peer.LinkFrame.FromString(client.receive_frame())
+        client.send_bytes(checked_frame(frame.SerializeToString()))
+        return peer.LinkFrame.FromString(receive_checked_frame(client))
 
 
 def hello_refusal(node, frame):
@@ -336,10 +351,10 @@ def test_anyone_may_ask_who_is_there(cluster, node):
 
 
 def test_a_half_open_hello_is_closed_after_its_time(cluster):
-    frame = hello(cluster).SerializeToString()
+    frame = checked_frame(hello(cluster).SerializeToString())
     node = cluster.nodes[0]
     with Client(node.peer_port) as silent, Client(node.peer_port) as half:
-        half.send_bytes(struct.pack(">I", len(frame)) + frame[: len(frame) // 2])
+        half.send_bytes(frame[: len(frame) // 2])
         cluster.assert_serves()
         assert silent.is_closed_by_the_node() and half.is_closed_by_the_node()
     wait_until("the node says why", lambda: "no hello came in time" in node.said())
@@ -355,8 +370,20 @@ def test_oversized_frames_on_the_peer_port_are_not_taken(node):
 def test_a_peer_that_begins_with_something_else_than_a_hello_is_closed(node):
     frame = peer.LinkFrame(fragment=peer.Fragment(last=True, data=b"x"))
     with Client(node.peer_port) as client:
-        client.send_frame(frame.SerializeToString())
+        client.send_bytes(checked_frame(frame.SerializeToString()))
         assert client.is_closed_by_the_node()
+
+
+def test_a_damaged_frame_on_the_peer_port_is_not_taken(cluster, node):
+    whole = checked_frame(hello(cluster, cluster_id=0).SerializeToString())
+    for position in range(3, len(whole), 7):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << position % 8
+        with Client(node.peer_port) as client:
+            client.send_bytes(bytes(damaged))
+            assert client.is_closed_by_the_node()
+    wait_until("the node says why", lambda: "its first frame is damaged" in node.said())
+    cluster.assert_serves()
 
 
 def test_many_connections_to_the_peer_port_are_limited(cluster):

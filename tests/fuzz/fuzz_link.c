@@ -7,6 +7,7 @@
  * byte for its kind first), 1 byte that the sizes of the pieces follow from, the rest.
  */
 #include <ctype.h>
+#include <errno.h>
 
 #include "base/address.h"
 #include "fuzz.h"
@@ -23,8 +24,10 @@ static struct buffer received; /* the last message that the node was handed */
 static size_t messages;
 
 void connection_init(struct connection *connection, struct network *network,
-                     const struct connection_events *its_events, size_t frame_max) {
+                     const struct connection_events *its_events, enum frame_kind kind,
+                     size_t frame_max) {
     *connection = (struct connection){.network = network};
+    connection->reader.kind = kind;
     connection->reader.frame_max = frame_max;
     events = its_events;
     current = connection;
@@ -199,10 +202,10 @@ static void check_memory(const struct links *links, const struct link_in *link) 
 
 static void add_frame(struct buffer *stream, const Raftkv__V1__LinkFrame *frame) {
     size_t size;
-    uint8_t *data = pack(&frame->base, FRAME_HEADER_SIZE, &size);
+    uint8_t *data = pack(&frame->base, FRAME_CHECKED_HEADER_SIZE, &size);
 
-    frame_put_length(data, size);
-    buffer_append(stream, data, FRAME_HEADER_SIZE + size);
+    frame_put_header(FRAME_CHECKED, data, size);
+    buffer_append(stream, data, FRAME_CHECKED_HEADER_SIZE + size);
     free(data);
 }
 
@@ -242,11 +245,12 @@ static void add_fragment(struct buffer *stream, struct input *input) {
 
 static void add_bytes(struct buffer *stream, struct input *input) {
     struct input part = take_part(input, take_byte(input));
-    uint8_t header[FRAME_HEADER_SIZE];
+    uint8_t *frame = buffer_reserve(stream, FRAME_CHECKED_HEADER_SIZE + part.size);
 
-    frame_put_length(header, part.size);
-    buffer_append(stream, header, sizeof header);
-    buffer_append(stream, part.data, part.size);
+    if (part.size > 0)
+        memcpy(frame + FRAME_CHECKED_HEADER_SIZE, part.data, part.size);
+    frame_put_header(FRAME_CHECKED, frame, part.size);
+    stream->size += FRAME_CHECKED_HEADER_SIZE + part.size;
 }
 
 static void make_stream(struct buffer *stream, struct input *input) {
@@ -282,7 +286,9 @@ static void feed(struct links *links, struct link_in *link, struct input stream,
             take_frame(link, frame, size);
             check_memory(links, link);
         }
-        if (r < 0)
+        if (r == -EBADMSG)
+            events->damaged(connection);
+        else if (r < 0)
             events->too_large(connection, size);
         else
             frame_reader_keep(&connection->reader);

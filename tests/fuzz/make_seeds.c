@@ -49,12 +49,13 @@ static ProtobufCBinaryData bytes(const char *text) {
     return (ProtobufCBinaryData){.len = strlen(text), .data = (uint8_t *)(uintptr_t)text};
 }
 
-static void add_frame(struct buffer *stream, const ProtobufCMessage *message) {
-    size_t size;
-    uint8_t *data = pack(message, FRAME_HEADER_SIZE, &size);
+static void add_frame(struct buffer *stream, enum frame_kind kind,
+                      const ProtobufCMessage *message) {
+    size_t header_size = frame_header_size(kind), size;
+    uint8_t *data = pack(message, header_size, &size);
 
-    frame_put_length(data, size);
-    buffer_append(stream, data, FRAME_HEADER_SIZE + size);
+    frame_put_header(kind, data, size);
+    buffer_append(stream, data, header_size + size);
     free(data);
 }
 
@@ -70,7 +71,7 @@ static void add_put(struct buffer *stream) {
     request.timeout_ms = 1000;
     request.body_case = RAFTKV__V1__REQUEST__BODY_PUT;
     request.put = &put;
-    add_frame(stream, &request.base);
+    add_frame(stream, FRAME_PLAIN, &request.base);
 }
 
 static void add_list(struct buffer *stream) {
@@ -84,7 +85,7 @@ static void add_list(struct buffer *stream) {
     list.max_bytes = 1000;
     request.body_case = RAFTKV__V1__REQUEST__BODY_LIST;
     request.list = &list;
-    add_frame(stream, &request.base);
+    add_frame(stream, FRAME_PLAIN, &request.base);
 }
 
 static void add_add_voter(struct buffer *stream) {
@@ -97,7 +98,7 @@ static void add_add_voter(struct buffer *stream) {
     add.peer_address = address;
     request.body_case = RAFTKV__V1__REQUEST__BODY_ADD_VOTER;
     request.add_voter = &add;
-    add_frame(stream, &request.base);
+    add_frame(stream, FRAME_PLAIN, &request.base);
 }
 
 static void add_responses(struct buffer *stream) {
@@ -111,7 +112,7 @@ static void add_responses(struct buffer *stream) {
     error.code = RAFTKV__V1__ERROR_CODE__ERROR_CODE_NOT_FOUND;
     error.message = message;
     response.error = &error;
-    add_frame(stream, &response.base);
+    add_frame(stream, FRAME_PLAIN, &response.base);
     response.error = NULL;
     item.key = bytes("key");
     item.value = bytes("value");
@@ -120,7 +121,7 @@ static void add_responses(struct buffer *stream) {
     list.items = items;
     response.body_case = RAFTKV__V1__RESPONSE__BODY_LIST;
     response.list = &list;
-    add_frame(stream, &response.base);
+    add_frame(stream, FRAME_PLAIN, &response.base);
 }
 
 static void client_frames(void) {
@@ -158,7 +159,7 @@ static void add_hello(struct buffer *stream) {
     hello.purpose = RAFTKV__V1__LINK_PURPOSE__LINK_PURPOSE_MEMBER;
     frame.body_case = RAFTKV__V1__LINK_FRAME__BODY_HELLO;
     frame.hello = &hello;
-    add_frame(stream, &frame.base);
+    add_frame(stream, FRAME_CHECKED, &frame.base);
     frame.body_case = RAFTKV__V1__LINK_FRAME__BODY_WELCOME;
     frame.welcome = &welcome;
     write_with("link", "\0\20", 2, stream->data, stream->size);
@@ -173,7 +174,7 @@ static void add_fragment(struct buffer *stream, bool urgent, bool last, const ch
     fragment.data = bytes(data);
     frame.body_case = RAFTKV__V1__LINK_FRAME__BODY_FRAGMENT;
     frame.fragment = &fragment;
-    add_frame(stream, &frame.base);
+    add_frame(stream, FRAME_CHECKED, &frame.base);
 }
 
 static void add_refusal(struct buffer *stream) {
@@ -188,7 +189,7 @@ static void add_refusal(struct buffer *stream) {
     refusal.error = &error;
     frame.body_case = RAFTKV__V1__LINK_FRAME__BODY_REFUSAL;
     frame.refusal = &refusal;
-    add_frame(stream, &frame.base);
+    add_frame(stream, FRAME_CHECKED, &frame.base);
 }
 
 static void links(void) {

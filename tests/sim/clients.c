@@ -42,6 +42,7 @@ struct request {
     uint64_t floor; /* an answer shows at least this revision */
     uint64_t begun; /* number of the event */
     uint64_t deadline;
+    uint64_t clock_deadline; /* by the machine's clock, milliseconds */
     uint64_t value_hash;
     bool lost; /* the machine died */
     bool *done;
@@ -273,6 +274,20 @@ static void finish(struct request *request) {
         free(request);
 }
 
+/* When it must have been answered, by the world's clock and by the machine's. */
+static uint64_t latest(const struct request *request) {
+    uint64_t time = machine_excuse(request->machine, request->deadline) + ANSWER_GRACE;
+    uint64_t by_clock =
+        machine_clock_reaches(request->machine, request->clock_deadline + ANSWER_GRACE / MS);
+
+    return by_clock > time ? by_clock : time;
+}
+
+static bool overdue(const struct request *request) {
+    return world_now() > machine_excuse(request->machine, request->deadline) + ANSWER_GRACE &&
+           machine_clock(request->machine) > request->clock_deadline + ANSWER_GRACE / MS;
+}
+
 static void answered(void *data, const Raftkv__V1__Response *response) {
     struct request *request = data;
 
@@ -283,8 +298,8 @@ static void answered(void *data, const Raftkv__V1__Response *response) {
             free(request);
         return;
     }
-    must(world_now() <= machine_excuse(request->machine, request->deadline) + ANSWER_GRACE,
-         "%s answers #%" PRIu64 " too late", request->machine->name, request->number);
+    must(!overdue(request), "%s answers #%" PRIu64 " too late", request->machine->name,
+         request->number);
     judge(request, response);
     if (request->done && !response->error)
         *request->done = true;
@@ -300,11 +315,9 @@ static void late(struct happening *happening) {
         free(request);
         return;
     }
-    if (!request->lost &&
-        world_now() < machine_excuse(request->machine, request->deadline) + ANSWER_GRACE) {
+    if (!request->lost && !overdue(request)) {
         request->watched = true;
-        world_at(machine_excuse(request->machine, request->deadline) + ANSWER_GRACE, happening,
-                 late);
+        world_at(latest(request) + 1, happening, late);
         return;
     }
     must(request->lost, "%s never answers #%" PRIu64, request->machine->name, request->number);
@@ -328,7 +341,7 @@ static void hand_in(struct request *request, Raftkv__V1__Request *message) {
     request->next = all.requests;
     all.requests = request;
     request->watched = true;
-    world_at(request->deadline + ANSWER_GRACE, &request->happening, late);
+    world_at(latest(request) + 1, &request->happening, late);
     service_handle(service, (Raftkv__V1__Request *)unpacked, answered, request);
 }
 
@@ -353,6 +366,7 @@ static struct request *new_request(struct machine *machine, struct client *clien
         .floor = all.floor,
         .begun = world_event_count(),
         .deadline = world_now() + timeout,
+        .clock_deadline = machine_clock(machine) + timeout / MS,
     };
     return request;
 }

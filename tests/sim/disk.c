@@ -436,8 +436,8 @@ void disk_restart(struct disk *disk) {
     clear_names(&disk->survivors);
     disk->crashed = false;
     disk->crash_after = 0;
-    disk->faults.sync_fails = 0;
-    disk->faults.sync_failed = false;
+    disk->faults.write_fails = disk->faults.sync_fails = 0;
+    disk->faults.write_failed = disk->faults.sync_failed = false;
 }
 
 void disk_wipe(struct disk *disk) {
@@ -576,12 +576,44 @@ ssize_t disk_pread(int descriptor, void *data, size_t size, off_t offset) {
     return (ssize_t)size;
 }
 
+/* What is written of a write that is cut short: no part of what a crash keeps or loses as one. */
+static size_t some_of(const char *path, size_t size) {
+    size_t unit = unit_of(path) == SECTOR_SIZE ? 1 : unit_of(path);
+
+    return chance_below(size) / unit * unit;
+}
+
+/* How much of a write is done: all of it, or a part. Its error is that of the whole. */
+static size_t part_of_write(const struct descriptor *d, size_t size, bool full, int *ret_error) {
+    struct disk_faults *faults = &d->disk->faults;
+    size_t part;
+
+    if (d->disk->crashed || size == 0)
+        return size;
+    if (faults->write_fails > 0 && --faults->write_fails == 0) {
+        faults->write_failed = true;
+        d->disk->figures.failures++;
+        *ret_error = -EIO;
+        return some_of(d->path, size);
+    }
+    if (full ? chance_one_in(2) : faults->short_one_in == 0 || !chance_one_in(faults->short_one_in))
+        return full ? 0 : size;
+    part = some_of(d->path, size);
+    if (part == 0 && !full)
+        return size;
+    d->disk->figures.short_writes++;
+    return part;
+}
+
 ssize_t disk_pwrite(int descriptor, const void *data, size_t size, off_t offset) {
     struct descriptor *d = get(descriptor);
     struct inode *inode = d->inode;
     size_t from = (size_t)offset;
+    bool full = from + size > inode->size && is_full(d->disk, d->path);
+    int error = 0;
 
-    if (from + size > inode->size && is_full(d->disk, d->path))
+    size = part_of_write(d, size, full, &error);
+    if (full && size == 0 && !error)
         return -ENOSPC;
     count_operation(d->disk);
     d->disk->figures.writes++;
@@ -590,7 +622,7 @@ ssize_t disk_pwrite(int descriptor, const void *data, size_t size, off_t offset)
     if (from + size > inode->size)
         set_size(inode, from + size);
     memcpy(inode->data + from, data, size);
-    return (ssize_t)size;
+    return error ? error : (ssize_t)size;
 }
 
 ssize_t disk_read(int descriptor, void *data, size_t size) {
@@ -629,6 +661,7 @@ int disk_sync(int descriptor) {
 
     if (d->disk->faults.sync_fails > 0 && --d->disk->faults.sync_fails == 0) {
         d->disk->faults.sync_failed = true;
+        d->disk->figures.failures++;
         disk_crash(d->disk);
         return 0;
     }

@@ -43,15 +43,18 @@ void disk_wipe(struct disk *disk);
 
 /* Faults. */
 struct disk_faults {
-    bool log_full;       /* what grows or makes a file below log/ fails with ENOSPC */
-    bool state_full;     /* ... below state/ */
-    uint64_t sync_fails; /* the n-th sync from now on fails: the process has to end */
-    bool sync_failed;    /* that has happened */
+    bool log_full;         /* what grows or makes a file below log/ fails with ENOSPC */
+    bool state_full;       /* ... below state/ */
+    uint64_t short_one_in; /* writes that write only a part and say so; 0: none */
+    uint64_t write_fails;  /* the n-th write from now on writes a part and fails with EIO */
+    bool write_failed;     /* that has happened */
+    uint64_t sync_fails;   /* the n-th sync from now on fails: the process has to end */
+    bool sync_failed;      /* that has happened */
 };
 struct disk_faults *disk_faults(struct disk *disk);
 
 struct disk_figures {
-    uint64_t writes, syncs, bytes;
+    uint64_t writes, syncs, bytes, short_writes, failures;
 };
 const struct disk_figures *disk_figures(const struct disk *disk);
 

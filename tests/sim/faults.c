@@ -20,7 +20,11 @@ enum fault {
     FAULT_SLOW,
     FAULT_PAUSE,
     FAULT_JUMP,
+    FAULT_DRIFT,
+    FAULT_DAMAGE,
     FAULT_FULL,
+    FAULT_SHORT,
+    FAULT_WRITE,
     FAULT_SYNC,
     FAULT_COUNT
 };
@@ -29,7 +33,8 @@ static const char *const names[FAULT_COUNT] = {
     [FAULT_CRASH] = "crash", [FAULT_CRASH_ALL] = "crash-all", [FAULT_WIPE] = "wipe",
     [FAULT_BLOCK] = "block", [FAULT_HEAL] = "heal",           [FAULT_BREAK] = "break",
     [FAULT_SLOW] = "slow",   [FAULT_PAUSE] = "pause",         [FAULT_JUMP] = "jump",
-    [FAULT_FULL] = "full",   [FAULT_SYNC] = "sync",
+    [FAULT_DRIFT] = "drift", [FAULT_DAMAGE] = "damage",       [FAULT_FULL] = "full",
+    [FAULT_SHORT] = "short", [FAULT_WRITE] = "write",         [FAULT_SYNC] = "sync",
 };
 
 static struct {
@@ -79,7 +84,6 @@ static void crash(void) {
 
     if (!machine_up(machine))
         return;
-    faults.figures.crashes++;
     if (chance_one_in(3))
         machine_crash(machine, "power");
     else
@@ -89,7 +93,6 @@ static void crash(void) {
 static void crash_all(void) {
     for (unsigned i = 1; i <= machine_count; i++)
         if (machine_up(&machines[i])) {
-            faults.figures.crashes++;
             machine_crash(&machines[i], "power of all");
         }
 }
@@ -125,7 +128,6 @@ static void slow_lane(void) {
     struct machine *machine = &machines[chance_between(1, machine_count)];
     struct lane_queue *lane = &machine->lanes[chance_below(LANE_COUNT)];
 
-    faults.figures.slow++;
     lane->latency_high = chance_latency(1 * MS, 3 * SECOND);
     record("a lane of %s takes up to %llu us", machine->name,
            (unsigned long long)lane->latency_high);
@@ -166,8 +168,25 @@ static void fill(struct machine *machine) {
     world_after(chance_latency(100 * MS, 20 * SECOND), &filling->happening, free_space);
 }
 
+/* Until the next time. */
+static void drift(struct machine *machine) {
+    faults.figures.drifts++;
+    machine_drift(machine, chance_one_in(3) ? 1000 : (unsigned)chance_between(500, 2000));
+}
+
+static void shorten_writes(struct machine *machine) {
+    struct disk_faults *disk = disk_faults(machine->disk);
+
+    disk->short_one_in = disk->short_one_in ? 0 : chance_between(2, 20);
+    record("one in %llu writes of %s is short", (unsigned long long)disk->short_one_in,
+           machine->name);
+}
+
+static void fail_write(struct machine *machine) {
+    disk_faults(machine->disk)->write_fails = chance_between(1, 30);
+}
+
 static void fail_sync(struct machine *machine) {
-    faults.figures.failed_syncs++;
     disk_faults(machine->disk)->sync_fails = chance_between(1, 20);
 }
 
@@ -207,6 +226,18 @@ static void carry_out(enum fault fault) {
     case FAULT_JUMP:
         faults.figures.jumps++;
         machine_jump(machine, chance_latency(10, 60 * 1000));
+        break;
+    case FAULT_DRIFT:
+        drift(machine);
+        break;
+    case FAULT_DAMAGE:
+        machine->messages_to_damage = (unsigned)chance_between(1, 3);
+        break;
+    case FAULT_SHORT:
+        shorten_writes(machine);
+        break;
+    case FAULT_WRITE:
+        fail_write(machine);
         break;
     case FAULT_FULL:
         fill(machine);
@@ -255,6 +286,12 @@ bool faults_choose(const char *list) {
     return known;
 }
 
+void faults_print_kinds(FILE *file) {
+    for (int i = 0; i < FAULT_COUNT; i++)
+        fprintf(file, "%s, ", names[i]);
+    fputs("torn-pages", file);
+}
+
 /* Those that were named come all the time. */
 static void choose_odds(void) {
     unsigned count = 0;
@@ -269,9 +306,10 @@ static void choose_odds(void) {
 
 void faults_start(void) {
     static const unsigned most[FAULT_COUNT] = {
-        [FAULT_CRASH] = 30, [FAULT_CRASH_ALL] = 3, [FAULT_WIPE] = 10, [FAULT_BLOCK] = 20,
-        [FAULT_HEAL] = 15,  [FAULT_BREAK] = 10,    [FAULT_SLOW] = 5,  [FAULT_PAUSE] = 10,
-        [FAULT_JUMP] = 5,   [FAULT_FULL] = 5,      [FAULT_SYNC] = 5,
+        [FAULT_CRASH] = 25, [FAULT_CRASH_ALL] = 3, [FAULT_WIPE] = 10,   [FAULT_BLOCK] = 20,
+        [FAULT_HEAL] = 15,  [FAULT_BREAK] = 10,    [FAULT_SLOW] = 5,    [FAULT_PAUSE] = 10,
+        [FAULT_JUMP] = 5,   [FAULT_DRIFT] = 5,     [FAULT_DAMAGE] = 10, [FAULT_FULL] = 5,
+        [FAULT_SHORT] = 3,  [FAULT_WRITE] = 3,     [FAULT_SYNC] = 5,
     };
 
     faults.pause = chance_latency(200 * MS, 10 * SECOND);
@@ -298,7 +336,6 @@ void faults_before(struct machine *machine, const struct job *job) {
         odds = 200;
     if (odds == 0 || !chance_one_in(odds))
         return;
-    faults.figures.crashes++;
     machine_crash_at_write(machine, chance_latency(1, 60));
 }
 
@@ -310,6 +347,8 @@ void faults_stop(void) {
     for (unsigned i = 1; i <= machine_count; i++) {
         machine_crash_at_write(&machines[i], 0);
         machines[i].paused_until = 0;
+        machines[i].messages_to_damage = 0;
+        machine_drift(&machines[i], 1000);
         *disk_faults(machines[i].disk) = (struct disk_faults){0};
         for (int lane = 0; lane < LANE_COUNT; lane++)
             machines[i].lanes[lane].latency_high = 20 * MS;

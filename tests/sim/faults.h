@@ -1,12 +1,15 @@
 /* faults: what goes wrong, by chance: machines crash, pause, and come back, with their disks or
- * without; directions of the network are blocked, connections break; disks get slow, full, and
- * fail; clocks jump. */
+ * without; directions of the network are blocked, connections break, messages are damaged; disks
+ * get slow, full, write less than they are asked to, and fail; clocks jump and drift. */
 #pragma once
+
+#include <stdio.h>
 
 #include "machine.h"
 
 /* Only these kinds, by their names with commas between. False: there is no such kind. */
 bool faults_choose(const char *names);
+void faults_print_kinds(FILE *file);
 /* Draws how bad it gets, and begins. */
 void faults_start(void);
 /* A job is about to run on a lane. */
@@ -15,6 +18,6 @@ void faults_before(struct machine *machine, const struct job *job);
 void faults_stop(void);
 
 struct faults_figures {
-    unsigned long crashes, partitions, slow, pauses, jumps, full, failed_syncs;
+    unsigned long partitions, pauses, jumps, drifts, full;
 };
 const struct faults_figures *faults_figures(void);

@@ -34,8 +34,29 @@ struct machine *machine_of_address(const char *address) {
 
 /* ---- time and chance ---- */
 
+static uint64_t clock_now(const struct clock *clock) {
+    return clock->then + (world_now() - clock->since) * clock->per_mille / 1000;
+}
+
+/* When the clock will say so. */
+static uint64_t clock_reaches(const struct clock *clock, uint64_t time) {
+    uint64_t now = clock_now(clock);
+
+    return time <= now
+               ? world_now()
+               : world_now() + ((time - now) * 1000 + clock->per_mille - 1) / clock->per_mille;
+}
+
+static void clock_set(struct clock *clock, uint64_t time, unsigned per_mille) {
+    *clock = (struct clock){.since = world_now(), .then = time, .per_mille = per_mille};
+}
+
 uint64_t machine_clock(const struct machine *machine) {
-    return world_now() / MS + machine->clock_ahead + machine->ghost_time;
+    return clock_now(&machine->clock) / MS + machine->ghost_time;
+}
+
+uint64_t machine_clock_reaches(const struct machine *machine, uint64_t milliseconds) {
+    return clock_reaches(&machine->clock, milliseconds * MS);
 }
 
 static uint64_t host_now(struct host *host) {
@@ -85,11 +106,11 @@ static void wake(struct happening *happening) {
 
 static void schedule_waking(struct machine *machine, uint64_t time) {
     struct waking *waking;
-    uint64_t at, now = machine_clock(machine);
+    uint64_t at;
 
     if (time == UINT64_MAX)
         return;
-    at = time <= now ? world_now() + 1 : (world_now() / MS + (time - now)) * MS;
+    at = time <= machine_clock(machine) ? world_now() + 1 : machine_clock_reaches(machine, time);
     if (at >= machine->wake_scheduled)
         return;
     waking = xcalloc(1, sizeof *waking);
@@ -148,6 +169,12 @@ static struct job *take_job(struct lane_queue *lane) {
     return job;
 }
 
+static void note_disk_trouble(struct machine *machine) {
+    const struct disk_faults *faults = disk_faults(machine->disk);
+
+    machine->disk_trouble |= faults->log_full || faults->state_full || faults->write_failed;
+}
+
 static void lane_done(struct happening *happening);
 
 static void lane_run(struct happening *happening) {
@@ -167,6 +194,7 @@ static void lane_run(struct happening *happening) {
     lane->running = take_job(lane);
     faults_before(machine, lane->running);
     lane->running->run(lane->running);
+    note_disk_trouble(machine);
     if (disk_crashed(machine->disk)) {
         machine_crash(machine,
                       disk_faults(machine->disk)->sync_failed ? "a failed sync" : "a write");
@@ -241,6 +269,7 @@ void machine_init(struct machine *machine, unsigned number) {
                  .wake_at = host_wake_at,
                  .fatal = host_fatal},
         .disk = disk_new(number),
+        .clock = {.since = world_now(), .then = world_now(), .per_mille = 1000},
         .log_file_size = 65536u << chance_below(4),
         .state_log_size = 65536u << chance_below(4),
     };
@@ -343,8 +372,19 @@ uint64_t machine_excuse(const struct machine *machine, uint64_t deadline) {
 }
 
 void machine_jump(struct machine *machine, uint64_t milliseconds) {
+    /* What is due now, was not a moment before. */
+    if (machine->excused_until < world_now())
+        machine->excused_until = world_now();
     record("%s's clock jumps by %llu ms", machine->name, (unsigned long long)milliseconds);
-    machine->clock_ahead += milliseconds;
+    clock_set(&machine->clock, clock_now(&machine->clock) + milliseconds * MS,
+              machine->clock.per_mille);
+    if (machine->node)
+        schedule_waking(machine, machine->wake_time);
+}
+
+void machine_drift(struct machine *machine, unsigned per_mille) {
+    record("%s's clock runs at %u/1000", machine->name, per_mille);
+    clock_set(&machine->clock, clock_now(&machine->clock), per_mille);
     if (machine->node)
         schedule_waking(machine, machine->wake_time);
 }
@@ -377,6 +417,7 @@ void machine_start(struct machine *machine) {
     machine->starts++;
     machine->wake_scheduled = machine->wake_time = UINT64_MAX;
     result = node_open(&machine->node, &machine->host, &options, &failure);
+    note_disk_trouble(machine);
     if (disk_crashed(machine->disk)) {
         if (result == 0) {
             machine_crash(machine, "a write at its start");
@@ -395,8 +436,8 @@ void machine_start(struct machine *machine) {
     if (result != 0)
         disk_describe(machine->disk);
     must(result == 0, "%s does not start: %s", machine->name, failure.message);
-    machine->disk_trouble =
-        disk_faults(machine->disk)->log_full || disk_faults(machine->disk)->state_full;
+    machine->disk_trouble = false;
+    note_disk_trouble(machine);
     record("%s starts: member %016" PRIx64 ", run %" PRIu64, machine->name,
            node_identity(machine->node)->member_id, node_identity(machine->node)->incarnation);
     oracle_started(machine);

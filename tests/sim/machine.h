@@ -21,6 +21,12 @@ struct lane_queue {
     uint64_t latency_low, latency_high; /* microseconds, of one job */
 };
 
+/* A machine's monotonic clock: what it said at a time of the world, and how fast it runs since. */
+struct clock {
+    uint64_t since, then; /* microseconds */
+    unsigned per_mille;
+};
+
 struct machine {
     unsigned number; /* from 1 */
     struct host host;
@@ -34,11 +40,11 @@ struct machine {
     uint64_t wake_scheduled;
     uint64_t woken_ms, woken; /* how often within one millisecond */
     uint64_t paused_until;    /* nothing of its process runs before */
-    uint64_t excused_until;   /* from the last pause */
-    uint64_t clock_ahead;     /* milliseconds by which its clock has jumped */
-    bool wiping;              /* comes back with an empty disk */
-    bool disk_trouble;        /* may say that it can't go on */
-    const char *dying_of;     /* set while the node runs; it dies at the end of the turn */
+    uint64_t excused_until;   /* from the last pause or jump of its clock */
+    struct clock clock;
+    bool wiping;          /* comes back with an empty disk */
+    bool disk_trouble;    /* may say that it can't go on */
+    const char *dying_of; /* set while the node runs; it dies at the end of the turn */
     char name[16], address[32], client_address[32], directory[32];
     bool bootstrap;
     uint32_t log_file_size, state_log_size;
@@ -50,6 +56,7 @@ struct machine {
     struct link *links;
     struct incoming *incoming;
     struct asking *askings;
+    unsigned messages_to_damage; /* of the next ones that come from here */
 };
 
 extern struct machine machines[MACHINES_MAX + 1]; /* by number */
@@ -69,13 +76,18 @@ void machine_pause(struct machine *machine, uint64_t microseconds);
 static inline bool machine_paused(const struct machine *machine) {
     return machine->paused_until > world_now();
 }
-/* When a deadline counts for a machine that is or was paused. */
+/* When a deadline counts for a machine that is or was paused, or whose clock jumped. */
 uint64_t machine_excuse(const struct machine *machine, uint64_t deadline);
 /* Its monotonic clock jumps forward. */
 void machine_jump(struct machine *machine, uint64_t milliseconds);
+/* Its monotonic clock runs at another rate from now on; 1000 is as fast as the world's. */
+void machine_drift(struct machine *machine, unsigned per_mille);
 /* Crashes, and comes back with an empty disk. */
 void machine_wipe(struct machine *machine);
 /* Runs at the end of each event that touched the machine. */
 void machine_turn(struct machine *machine);
 struct machine *machine_of_address(const char *address);
+/* Milliseconds. */
 uint64_t machine_clock(const struct machine *machine);
+/* When its clock will say so, at the rate that it has now; not in the past. */
+uint64_t machine_clock_reaches(const struct machine *machine, uint64_t milliseconds);

@@ -5,10 +5,10 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "base/crc32c.h"
 #include "base/memory.h"
 #include "node/node.h"
 #include "oracle.h"
+#include "rpc/frame.h"
 
 enum {
     LEARNED_IDLE = 5 * SECOND,
@@ -19,9 +19,11 @@ enum {
     LINK_BULK_MAX = LINK_QUEUE_SIZE_MAX,
 };
 
+/* What is sent: a frame, as src/rpc sends it, but whole messages. */
 struct message {
     struct message *next;
     uint64_t time; /* not before */
+    bool damaged;
     uint8_t *data;
     size_t size;
 };
@@ -30,6 +32,7 @@ struct stream {
     struct message *first, **last;
     size_t bytes;
     bool pumping;
+    struct frame_reader reader;
     struct connection *connection;
     struct happening happening;
 };
@@ -81,7 +84,8 @@ struct network_options network_options = {.delay_low = 50, .delay_high = 30 * MS
 static bool blocked[MACHINES_MAX + 1][MACHINES_MAX + 1];
 static uint64_t blocked_since[MACHINES_MAX + 1][MACHINES_MAX + 1];
 static struct connection *connections;
-static uint64_t connection_count, message_count;
+static uint64_t connection_count;
+static struct network_figures figures;
 
 static struct machine *machine_of(struct host *host) {
     return container_of(host, struct machine, host);
@@ -167,6 +171,7 @@ static void clear_stream(struct stream *stream) {
     }
     stream->last = &stream->first;
     stream->bytes = 0;
+    frame_reader_deinit(&stream->reader);
 }
 
 static void remove_link(struct link *link);
@@ -327,6 +332,8 @@ static void on_hello(struct happening *happening) {
 static void init_stream(struct connection *connection, struct stream *stream) {
     stream->connection = connection;
     stream->last = &stream->first;
+    stream->reader.kind = FRAME_CHECKED;
+    stream->reader.frame_max = PEER_MESSAGE_SIZE_MAX;
 }
 
 static void dial(struct link *link) {
@@ -350,23 +357,52 @@ static void dial(struct link *link) {
 
 /* ---- messages ---- */
 
-static void deliver(struct connection *connection, bool urgent, struct message *message) {
+static void deliver(struct stream *stream, const uint8_t *data, size_t size) {
+    struct connection *connection = stream->connection;
     struct machine *to = connection->to;
     const char *reason = "";
+
+    if (node_receive(to->node, connection->member_id, data, size, &reason) == 0)
+        return;
+    record("%s refuses it: %s", to->name, reason);
+    oracle_refused(connection->from, to, reason);
+    break_connection(connection);
+}
+
+/* One bit is another one, or one byte. */
+static void damage(struct message *message) {
+    size_t position = chance_below(message->size);
+
+    message->damaged = true;
+    message->data[position] ^=
+        (uint8_t)(chance_one_in(2) ? 1u << chance_below(8) : 1 + chance_below(255));
+    figures.damaged++;
+}
+
+/* As connection.c reads. */
+static void receive(struct stream *stream, const struct message *message) {
+    struct connection *connection = stream->connection;
+    const uint8_t *content;
+    size_t size;
     int r;
 
-    message_count++;
-    record("%s > %s: %zu bytes, %08x%s", connection->from->name, to->name, message->size,
-           crc32c(0, message->data, message->size), urgent ? " !" : "");
-    r = node_receive(to->node, connection->member_id, message->data, message->size, &reason);
-    if (r != 0) {
-        record("%s refuses it: %s", to->name, reason);
-        oracle_refused(connection->from, to, reason);
-        break_connection(connection);
+    figures.messages++;
+    record("%s > %s: %zu bytes, %02x%02x%02x%02x%s%s", connection->from->name, connection->to->name,
+           message->size - FRAME_CHECKED_HEADER_SIZE, message->data[8], message->data[9],
+           message->data[10], message->data[11], stream == &connection->streams[1] ? " !" : "",
+           message->damaged ? ", damaged" : "");
+    frame_reader_feed(&stream->reader, message->data, message->size);
+    while ((r = frame_reader_next(&stream->reader, &content, &size)) == 1) {
+        must(!message->damaged, "a damaged message is taken for a whole one");
+        deliver(stream, content, size);
     }
-    free(message->data);
-    free(message);
-    machine_turn(to);
+    if (r == 0) {
+        frame_reader_keep(&stream->reader);
+        return;
+    }
+    must(message->damaged, "a message is taken for a damaged one");
+    record("%s closes the link from %s", connection->to->name, connection->from->name);
+    break_connection(connection);
 }
 
 static void pump(struct happening *happening);
@@ -401,12 +437,17 @@ static void pump(struct happening *happening) {
     schedule_pump(stream);
     if (network_options.break_one_in && chance_one_in(network_options.break_one_in)) {
         record("the connection from %s to %s breaks", connection->from->name, connection->to->name);
-        free(message->data);
-        free(message);
         break_connection(connection);
-        return;
+    } else {
+        if (connection->from->messages_to_damage > 0) {
+            connection->from->messages_to_damage--;
+            damage(message);
+        }
+        receive(stream, message);
+        machine_turn(connection->to);
     }
-    deliver(connection, stream == &connection->streams[1], message);
+    free(message->data);
+    free(message);
 }
 
 static void host_send(struct host *host, uint64_t member_id, bool urgent, uint8_t *data,
@@ -430,10 +471,15 @@ static void host_send(struct host *host, uint64_t member_id, bool urgent, uint8_
     stream = &link->connection->streams[urgent];
     message = xcalloc(1, sizeof *message);
     time = world_now() + delay() + size / 100; /* 100 MB/s */
-    *message = (struct message){.time = time, .data = data, .size = size};
+    *message = (struct message){.time = time,
+                                .data = xmalloc(FRAME_CHECKED_HEADER_SIZE + size),
+                                .size = FRAME_CHECKED_HEADER_SIZE + size};
+    memcpy(message->data + FRAME_CHECKED_HEADER_SIZE, data, size);
+    frame_put_header(FRAME_CHECKED, message->data, size);
+    free(data);
     *stream->last = message;
     stream->last = &message->next;
-    stream->bytes += size;
+    stream->bytes += message->size;
     schedule_pump(stream);
 }
 
@@ -677,6 +723,6 @@ void network_heal(void) {
     memset(blocked, 0, sizeof blocked);
 }
 
-uint64_t network_messages(void) {
-    return message_count;
+const struct network_figures *network_figures(void) {
+    return &figures;
 }

@@ -1,8 +1,8 @@
 /*
  * network: links between the machines as src/rpc/links.c keeps them: one connection for each
- * direction, begun with a hello; two streams in it, each in order. A connection that breaks takes
- * with it what is under way. A blocked direction delays what is sent, as TCP's repetition does,
- * until the connection breaks.
+ * direction, begun with a hello; two streams in it, each in order, of frames as src/rpc/frame.c
+ * writes and checks them. A connection that breaks takes with it what is under way. A blocked
+ * direction delays what is sent, as TCP's repetition does, until the connection breaks.
  */
 #pragma once
 
@@ -26,4 +26,7 @@ void network_block(unsigned from, unsigned to, bool blocked);
 void network_heal(void);
 /* Breaks all connections between two machines. */
 void network_break(unsigned a, unsigned b);
-uint64_t network_messages(void);
+struct network_figures {
+    uint64_t messages, damaged;
+};
+const struct network_figures *network_figures(void);

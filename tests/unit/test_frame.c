@@ -11,13 +11,14 @@
 
 enum { FRAME_MAX = 100000 };
 
-static void append_frame(struct buffer *stream, size_t size, uint8_t content) {
-    uint8_t header[FRAME_HEADER_SIZE];
+static void append_frame(struct buffer *stream, enum frame_kind kind, size_t size,
+                         uint8_t content) {
+    size_t header_size = frame_header_size(kind);
+    uint8_t *frame = buffer_reserve(stream, header_size + size);
 
-    frame_put_length(header, size);
-    buffer_append(stream, header, sizeof header);
-    memset(buffer_reserve(stream, size + 1), content, size);
-    stream->size += size;
+    memset(frame + header_size, content, size);
+    frame_put_header(kind, frame, size);
+    stream->size += header_size + size;
 }
 
 /* Feeds the stream in pieces of this size and returns how many frames came out as they went in. */
@@ -42,19 +43,62 @@ static size_t feed(struct frame_reader *reader, const struct buffer *stream, siz
     return count;
 }
 
-static void frames_come_out_as_they_went_in_whatever_the_pieces(void **state) {
+static void expect_frames_in_pieces(enum frame_kind kind) {
     static const size_t pieces[] = {1, 2, 3, 5, 7, 64, 1000, 4096, 1 << 20};
     struct buffer stream = BUFFER_NULL;
 
-    (void)state;
     for (size_t i = 0; i < 200; i++)
-        append_frame(&stream, i * i % 997, (uint8_t)(i % 251));
+        append_frame(&stream, kind, i * i % 997, (uint8_t)(i % 251));
     for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) {
-        struct frame_reader reader = {.frame_max = FRAME_MAX};
+        struct frame_reader reader = {.kind = kind, .frame_max = FRAME_MAX};
 
         assert_int_equal(feed(&reader, &stream, pieces[i]), 200);
         assert_int_equal(frame_reader_memory(&reader), 0);
         frame_reader_deinit(&reader);
+    }
+    buffer_deinit(&stream);
+}
+
+static void frames_come_out_as_they_went_in_whatever_the_pieces(void **state) {
+    (void)state;
+    expect_frames_in_pieces(FRAME_PLAIN);
+    expect_frames_in_pieces(FRAME_CHECKED);
+}
+
+/* Damages a bit of three frames, and expects those before it, and no other. */
+static void expect_damage(const struct buffer *stream, size_t bit, size_t piece) {
+    struct frame_reader reader = {.kind = FRAME_CHECKED, .frame_max = FRAME_MAX};
+    size_t frame_size = stream->size / 3, count = 0;
+    const uint8_t *frame;
+    size_t size;
+    int r = 0;
+
+    stream->data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    for (size_t at = 0; at < stream->size && r >= 0; at += piece) {
+        size_t rest = stream->size - at;
+
+        frame_reader_feed(&reader, stream->data + at, rest < piece ? rest : piece);
+        while ((r = frame_reader_next(&reader, &frame, &size)) == 1)
+            count++;
+        if (r == 0)
+            frame_reader_keep(&reader);
+    }
+    assert_true(r == -EBADMSG || r == -EMSGSIZE);
+    assert_int_equal(count, bit / 8 / frame_size);
+    frame_reader_deinit(&reader);
+    stream->data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+}
+
+/* It is found when the damaged frame is there, however long it says that it is. */
+static void any_flipped_bit_of_a_checked_frame_is_found(void **state) {
+    struct buffer stream = BUFFER_NULL;
+
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        append_frame(&stream, FRAME_CHECKED, 100, 7);
+    for (size_t bit = 0; bit < stream.size * 8; bit++) {
+        expect_damage(&stream, bit, 1);
+        expect_damage(&stream, bit, stream.size);
     }
     buffer_deinit(&stream);
 }
@@ -78,7 +122,7 @@ static void the_longest_frame_is_taken(void **state) {
     struct buffer stream = BUFFER_NULL;
 
     (void)state;
-    append_frame(&stream, FRAME_MAX, 0);
+    append_frame(&stream, FRAME_PLAIN, FRAME_MAX, 0);
     assert_int_equal(feed(&reader, &stream, 8192), 1);
     frame_reader_deinit(&reader);
     buffer_deinit(&stream);
@@ -89,7 +133,7 @@ static void a_promised_length_takes_no_memory(void **state) {
     struct buffer stream = BUFFER_NULL;
 
     (void)state;
-    append_frame(&stream, FRAME_MAX, 0);
+    append_frame(&stream, FRAME_PLAIN, FRAME_MAX, 0);
     stream.size = 10;
     assert_int_equal(feed(&reader, &stream, 10), 0);
     assert_true(frame_reader_memory(&reader) < 1024);
@@ -105,7 +149,7 @@ static void what_was_not_read_yet_is_kept_in_order(void **state) {
 
     (void)state;
     for (uint8_t i = 0; i < 10; i++)
-        append_frame(&stream, 5000, i);
+        append_frame(&stream, FRAME_PLAIN, 5000, i);
     /* One frame is read after each piece; the others wait. */
     for (size_t at = 0; at < stream.size; at += 10000) {
         size_t rest = stream.size - at;
@@ -127,6 +171,7 @@ static void what_was_not_read_yet_is_kept_in_order(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(frames_come_out_as_they_went_in_whatever_the_pieces),
+        cmocka_unit_test(any_flipped_bit_of_a_checked_frame_is_found),
         cmocka_unit_test(a_length_above_the_limit_is_refused_at_once),
         cmocka_unit_test(the_longest_frame_is_taken),
         cmocka_unit_test(a_promised_length_takes_no_memory),

@@ -420,9 +420,10 @@ static void a_host_that_does_not_exist_and_an_address_that_is_none_are_named(voi
 }
 
 static void what_is_not_a_peer_port_is_told_from_one(void **state) {
-    static const char *const answers[] = {"HTTP/1.1 400 Bad Request\r\n\r\n", "\0\0\0\3\x0a\x09x",
-                                          "\0\0\0\0"};
-    static const size_t sizes[] = {28, 7, 4};
+    static const char *const answers[] = {"HTTP/1.1 400 Bad Request\r\n\r\n",
+                                          "\0\0\0\3\0\0\0\0\0\0\0\0\x0a\x09x",
+                                          "\0\0\0\0\0\0\0\0\0\0\0\0"};
+    static const size_t sizes[] = {28, 15, 12};
     struct world *world = *state;
     struct plain_peer plain;
     struct answer answer;

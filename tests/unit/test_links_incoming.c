@@ -14,10 +14,6 @@ static struct node *one_node(void **state) {
     return &world->nodes[0];
 }
 
-static void connect_wire(struct wire *wire, struct node *node) {
-    wire_open(wire, &node->world->loop, links_port(node->links));
-}
-
 /* Whether the node still takes links and messages. */
 static void expect_service(struct node *node) {
     size_t count = node->received_count;
@@ -38,7 +34,7 @@ static void expect_refused_hello(struct node *node, struct hello *hello, enum er
                                  const char *part) {
     struct wire wire;
 
-    connect_wire(&wire, node);
+    wire_connect(&wire, node);
     assert_true(wire_send_message(&wire, &hello->frame.base));
     wire_expect_refusal(&wire, code, part);
     wire_close(&wire);
@@ -131,8 +127,8 @@ static void half_a_hello_is_given_up_in_time(void **state) {
     uint64_t begin = uv_hrtime();
     struct wire silent, half;
 
-    connect_wire(&silent, node);
-    connect_wire(&half, node);
+    wire_connect(&silent, node);
+    wire_connect(&half, node);
     wire_send_length(&half, 100);
     wire_send(&half, "x", 1);
     wire_await_end(&half);
@@ -149,10 +145,10 @@ static void one_connection_too_many_is_refused(void **state) {
     struct wire further;
 
     for (size_t i = 0; i < PEER_CONNECTIONS_MAX; i++) {
-        connect_wire(&wires[i], node);
+        wire_connect(&wires[i], node);
         run_turns(&node->world->loop, 2);
     }
-    connect_wire(&further, node);
+    wire_connect(&further, node);
     wire_expect_refusal(&further, ERROR_BUSY, "256 connections");
     wire_close(&further);
     for (size_t i = 0; i < PEER_CONNECTIONS_MAX; i++)
@@ -190,18 +186,17 @@ static void a_first_frame_that_is_no_hello_closes_the_connection(void **state) {
     struct node *node = one_node(state);
     struct wire wire;
 
-    connect_wire(&wire, node);
+    wire_connect(&wire, node);
     wire_send_fragment(&wire, false, true, 10);
     expect_closed(node, &wire);
-    connect_wire(&wire, node);
+    wire_connect(&wire, node);
     wire_send_welcome(&wire, 9);
     expect_closed(node, &wire);
-    connect_wire(&wire, node);
-    wire_send_length(&wire, 0);
+    wire_connect(&wire, node);
+    wire_send_frame(&wire, NULL, 0);
     expect_closed(node, &wire);
-    connect_wire(&wire, node);
-    wire_send_length(&wire, 3);
-    wire_send(&wire, "\x0a\x09x", 3);
+    wire_connect(&wire, node);
+    wire_send_frame(&wire, "\x0a\x09x", 3);
     expect_closed(node, &wire);
 }
 
@@ -210,13 +205,50 @@ static void a_length_of_4_gib_closes_the_connection(void **state) {
     struct hello hello;
     struct wire wire;
 
-    connect_wire(&wire, node);
+    wire_connect(&wire, node);
     wire_send_length(&wire, 0xffffffff);
     expect_closed(node, &wire);
     hello_init(&hello, 1);
     wire_greet(&wire, node, &hello);
     wire_send_length(&wire, LINK_FRAME_SIZE_MAX + 1);
     expect_closed(node, &wire);
+}
+
+/* A hello, or a fragment behind one, with one bit that is another one. */
+static void send_damaged(struct node *node, bool greeted, size_t bit, struct wire *wire) {
+    Raftkv__V1__LinkFrame frame = RAFTKV__V1__LINK_FRAME__INIT;
+    Raftkv__V1__Fragment fragment = RAFTKV__V1__FRAGMENT__INIT;
+    _cleanup_free_ uint8_t *data = NULL;
+    struct hello hello;
+    size_t size;
+
+    hello_init(&hello, 1);
+    fragment.last = true;
+    fragment.data = (ProtobufCBinaryData){.data = (uint8_t *)hello.identity.name, .len = 5};
+    frame.body_case = RAFTKV__V1__LINK_FRAME__BODY_FRAGMENT;
+    frame.fragment = &fragment;
+    if (greeted)
+        wire_greet(wire, node, &hello);
+    else
+        wire_connect(wire, node);
+    data = pack(greeted ? &frame.base : &hello.frame.base, FRAME_CHECKED_HEADER_SIZE, &size);
+    frame_put_header(FRAME_CHECKED, data, size);
+    data[bit / 8 % (FRAME_CHECKED_HEADER_SIZE + size)] ^= (uint8_t)(1 << bit % 8);
+    wire_send(wire, data, FRAME_CHECKED_HEADER_SIZE + size);
+}
+
+static void a_frame_that_was_damaged_on_its_way_closes_the_link(void **state) {
+    struct node *node = one_node(state);
+    struct wire wire;
+
+    for (size_t bit = 0; bit < 24 * 8; bit += 5) {
+        send_damaged(node, bit % 2, bit, &wire);
+        wire_await_end(&wire);
+        wire_close(&wire);
+    }
+    assert_int_equal(node->received_count, 0);
+    assert_true(node->world->warnings >= 2);
+    expect_service(node);
 }
 
 static void random_bytes_do_no_harm(void **state) {
@@ -234,14 +266,15 @@ static void random_bytes_do_no_harm(void **state) {
             chance ^= chance << 17;
             data[k] = (uint8_t)chance;
         }
-        if (i % 2) /* a length that is possible */
-            memcpy(data, "\0\0\0\x10", 4);
         hello_init(&hello, 1);
         if (i % 4 < 2)
-            connect_wire(&wire, node);
+            wire_connect(&wire, node);
         else
             wire_greet(&wire, node, &hello);
-        wire_send(&wire, data, sizeof data);
+        if (i % 2)
+            wire_send(&wire, data, sizeof data);
+        else
+            wire_send_frame(&wire, data, 1 + data[0] % 20);
         run_turns(&node->world->loop, 3);
         wire_close(&wire);
     }
@@ -344,6 +377,7 @@ int main(void) {
         TEST(a_new_link_of_a_member_replaces_the_old_one),
         TEST(a_first_frame_that_is_no_hello_closes_the_connection),
         TEST(a_length_of_4_gib_closes_the_connection),
+        TEST(a_frame_that_was_damaged_on_its_way_closes_the_link),
         TEST(random_bytes_do_no_harm),
         TEST(a_second_hello_closes_the_link),
         TEST(a_fragment_that_is_too_long_closes_the_link),

@@ -229,7 +229,7 @@ void plain_peer_accept(struct plain_peer *plain, struct wire *wire) {
     struct accepting accepting = {.plain = plain};
 
     run_until(&plain->world->loop, has_accepted, &accepting);
-    *wire = (struct wire){.loop = &plain->world->loop, .fd = accepting.fd};
+    *wire = (struct wire){.loop = &plain->world->loop, .fd = accepting.fd, .kind = FRAME_CHECKED};
 }
 
 size_t plain_peer_refuse_all(struct plain_peer *plain) {
@@ -272,10 +272,15 @@ void hello_init(struct hello *hello, uint64_t to_member_id) {
     hello->frame.hello = &hello->hello;
 }
 
+void wire_connect(struct wire *wire, struct node *node) {
+    wire_open(wire, &node->world->loop, links_port(node->links));
+    wire->kind = FRAME_CHECKED;
+}
+
 void wire_greet(struct wire *wire, struct node *node, struct hello *hello) {
     ProtobufCMessage *answer;
 
-    wire_open(wire, &node->world->loop, links_port(node->links));
+    wire_connect(wire, node);
     assert_true(wire_send_message(wire, &hello->frame.base));
     answer = wire_receive(wire, &raftkv__v1__link_frame__descriptor);
     assert_int_equal(((Raftkv__V1__LinkFrame *)answer)->body_case,

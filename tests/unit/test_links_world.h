@@ -84,6 +84,8 @@ struct hello {
 };
 void hello_init(struct hello *hello, uint64_t to_member_id);
 void wire_send_fragment(struct wire *wire, bool urgent, bool last, size_t size);
+/* Connects to the node's peer port. */
+void wire_connect(struct wire *wire, struct node *node);
 /* Sends the hello on a new connection to the node and takes the welcome. */
 void wire_greet(struct wire *wire, struct node *node, struct hello *hello);
 void wire_send_welcome(struct wire *wire, uint64_t member_id);

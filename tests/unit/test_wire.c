@@ -5,12 +5,13 @@
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <string.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#include "rpc/frame.h"
 
 enum { BOUND_MS = 20 * 1000 };
 
@@ -85,16 +86,25 @@ bool wire_send(struct wire *wire, const void *data, size_t size) {
 bool wire_send_length(struct wire *wire, size_t length) {
     uint8_t header[FRAME_HEADER_SIZE];
 
-    frame_put_length(header, length);
+    frame_put_header(FRAME_PLAIN, header, length);
     return wire_send(wire, header, sizeof header);
+}
+
+bool wire_send_frame(struct wire *wire, const void *content, size_t size) {
+    size_t header_size = frame_header_size(wire->kind);
+    _cleanup_free_ uint8_t *data = xmalloc(header_size + size);
+
+    if (size > 0)
+        memcpy(data + header_size, content, size);
+    frame_put_header(wire->kind, data, size);
+    return wire_send(wire, data, header_size + size);
 }
 
 bool wire_send_message(struct wire *wire, const ProtobufCMessage *message) {
     size_t size;
-    _cleanup_free_ uint8_t *data = pack(message, FRAME_HEADER_SIZE, &size);
+    _cleanup_free_ uint8_t *data = pack(message, 0, &size);
 
-    frame_put_length(data, size);
-    return wire_send(wire, data, FRAME_HEADER_SIZE + size);
+    return wire_send_frame(wire, data, size);
 }
 
 void wire_poll(struct wire *wire) {
@@ -110,31 +120,38 @@ void wire_poll(struct wire *wire) {
     }
 }
 
-static size_t frame_size(const struct wire *wire) {
-    const uint8_t *data = wire->received.data;
+/* Whether the received bytes begin with a whole frame. */
+static bool find_frame(const struct wire *wire, const uint8_t **ret, size_t *ret_size) {
+    struct frame_reader reader = {.kind = wire->kind, .frame_max = SIZE_MAX};
+    int r;
 
-    return (size_t)data[0] << 24 | (size_t)data[1] << 16 | (size_t)data[2] << 8 | data[3];
+    if (wire->received.size == 0)
+        return false;
+    frame_reader_feed(&reader, wire->received.data, wire->received.size);
+    r = frame_reader_next(&reader, ret, ret_size);
+    assert_true(r >= 0);
+    return r == 1;
 }
 
 static bool has_frame(void *data) {
     struct wire *wire = data;
+    const uint8_t *content;
+    size_t size;
 
     wire_poll(wire);
-    return (wire->received.size >= 4 && wire->received.size - 4 >= frame_size(wire)) || wire->ended;
+    return find_frame(wire, &content, &size) || wire->ended;
 }
 
 ProtobufCMessage *wire_receive(struct wire *wire, const ProtobufCMessageDescriptor *type) {
     ProtobufCMessage *message;
     const char *reason;
+    const uint8_t *content;
     size_t size;
 
     run_until(wire->loop, has_frame, wire);
-    assert_true(wire->received.size >= 4);
-    size = frame_size(wire);
-    assert_true(wire->received.size - 4 >= size);
-    assert_int_equal(
-        unpack(type, wire->received.data + 4, size, &unpack_peer_limits, &message, &reason), 0);
-    buffer_consume(&wire->received, 4 + size);
+    assert_true(find_frame(wire, &content, &size));
+    assert_int_equal(unpack(type, content, size, &unpack_peer_limits, &message, &reason), 0);
+    buffer_consume(&wire->received, frame_header_size(wire->kind) + size);
     return message;
 }
 
