@@ -108,44 +108,60 @@ static int export_objects(struct bus *bus) {
         if (r < 0)
             return r;
     }
-    /* Whoever leaves the bus. Waits until the bus has the rule, and so for the connection. */
-    return sd_bus_add_match(bus->connection, NULL,
-                            "type='signal',sender='org.freedesktop.DBus',"
-                            "interface='org.freedesktop.DBus',member='NameOwnerChanged',arg2=''",
-                            on_name_lost, bus);
+    /* Whoever leaves the bus. Asked for before the name is, so that the bus has the rule before
+     * anyone can call. */
+    return sd_bus_add_match_async(bus->connection, NULL,
+                                  "type='signal',sender='org.freedesktop.DBus',"
+                                  "interface='org.freedesktop.DBus',member='NameOwnerChanged',"
+                                  "arg2=''",
+                                  on_name_lost, NULL, bus);
 }
 
-static int request_name(struct bus *bus, const struct bus_options *options,
-                        struct failure *failure) {
-    _cleanup_free_ char *name = xasprintf(BUS_NAME_PREFIX "%s", options->name);
-    int r = sd_bus_request_name(bus->connection, name, 0);
+/* Negative errno, or what RequestName answers: 1 is success, 3 that another one has the name. */
+static int read_name_answer(sd_bus_message *reply) {
+    uint32_t answer;
+    int r = -sd_bus_message_get_errno(reply);
 
-    if (r >= 0)
-        return 0;
-    if (r == -EEXIST)
-        return failure_set(failure, ERROR_UNAVAILABLE,
-                           "The name %s on the bus '%s' is taken: a node of this name runs there "
-                           "already.",
-                           name, options->address);
-    if (r == -EACCES || r == -EPERM)
-        return failure_set(failure, ERROR_UNAVAILABLE,
-                           "The policy of the bus '%s' does not let this user own the name %s: "
-                           "see org.raftkv1.conf in dbus-1/system.d.",
-                           options->address, name);
-    return failure_set(failure, ERROR_UNAVAILABLE, "Can't get the name %s on the bus '%s': %s.",
-                       name, options->address, strerror(-r));
+    if (r == 0)
+        r = sd_bus_message_read_basic(reply, SD_BUS_TYPE_UINT32, &answer);
+    return r < 0 ? r : (int)answer;
+}
+
+static int on_name(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+    enum { OWNER = 1, EXISTS = 3 };
+    struct bus *bus = userdata;
+    int r = read_name_answer(reply);
+
+    (void)error;
+    if (r == OWNER)
+        bus->ready = true;
+    else if (r == EXISTS)
+        failure_set(&bus->refused, ERROR_UNAVAILABLE,
+                    "The name %s on the bus '%s' is taken: a node of this name runs there already.",
+                    bus->name, bus->option);
+    else if (r == -EACCES || r == -EPERM)
+        failure_set(&bus->refused, ERROR_UNAVAILABLE,
+                    "The policy of the bus '%s' does not let this user own the name %s: see "
+                    "org.raftkv1.conf in dbus-1/system.d.",
+                    bus->option, bus->name);
+    else
+        failure_set(&bus->refused, ERROR_UNAVAILABLE, "Can't get the name %s on the bus '%s': %s.",
+                    bus->name, bus->option, r < 0 ? strerror(-r) : "an unknown answer");
+    return 1;
 }
 
 static void bus_close_pointer(struct bus **bus) {
     bus_close(*bus);
 }
 
-int bus_open(struct bus **ret, const struct bus_options *options, struct failure *failure) {
+int bus_begin(struct bus **ret, const struct bus_options *options, struct failure *failure) {
     _cleanup_(bus_close_pointer) struct bus *bus = xcalloc(1, sizeof *bus);
     _cleanup_free_ char *address = find_address(options->address);
     int r;
 
     bus->service = options->service;
+    bus->option = xstrdup(options->address);
+    bus->name = xasprintf(BUS_NAME_PREFIX "%s", options->name);
     senders_init(&bus->senders);
     if (!address)
         return failure_set(failure, ERROR_UNAVAILABLE,
@@ -154,13 +170,34 @@ int bus_open(struct bus **ret, const struct bus_options *options, struct failure
     r = connect_to(&bus->connection, address);
     if (r >= 0)
         r = export_objects(bus);
+    if (r >= 0)
+        r = sd_bus_request_name_async(bus->connection, NULL, bus->name, 0, on_name, bus);
     if (r < 0)
         return failure_set(failure, ERROR_UNAVAILABLE, "Can't connect to the bus '%s' at %s: %s.",
                            options->address, address, strerror(-r));
     node_properties_note(bus);
-    r = request_name(bus, options, failure);
+    *ret = TAKE(bus);
+    return 0;
+}
+
+bool bus_ready(const struct bus *bus) {
+    return bus->ready;
+}
+
+int bus_open(struct bus **ret, const struct bus_options *options, struct failure *failure) {
+    _cleanup_(bus_close_pointer) struct bus *bus = NULL;
+    int r = bus_begin(&bus, options, failure);
+
     if (r != 0)
         return r;
+    while (!bus->ready) {
+        r = bus_process(bus, failure);
+        if (r != 0)
+            return r;
+        /* A bus that does not answer is given up by sd-bus, after its usual time. */
+        if (!bus->ready)
+            (void)sd_bus_wait(bus->connection, UINT64_MAX);
+    }
     *ret = TAKE(bus);
     return 0;
 }
@@ -185,6 +222,8 @@ struct bus *bus_close(struct bus *bus) {
         sd_bus_close(bus->connection);
         sd_bus_unref(bus->connection);
     }
+    free(bus->option);
+    free(bus->name);
     free(bus);
     return NULL;
 }
@@ -206,16 +245,21 @@ uint64_t bus_deadline(struct bus *bus) {
     return sd_bus_get_timeout(bus->connection, &deadline) < 0 ? 0 : deadline;
 }
 
-int bus_process(struct bus *bus) {
-    for (int i = 0; i < PROCESS_MAX; i++) {
-        int r = sd_bus_process(bus->connection, NULL);
+int bus_process(struct bus *bus, struct failure *failure) {
+    int r = 1;
 
-        if (r < 0)
-            return r;
-        if (r == 0)
-            break;
+    for (int i = 0; r > 0 && i < PROCESS_MAX; i++)
+        r = sd_bus_process(bus->connection, NULL);
+    if (bus->refused.code) {
+        *failure = bus->refused;
+        return failure->code;
     }
-    return sd_bus_is_open(bus->connection) > 0 ? 0 : -ECONNRESET;
+    if (r >= 0 && sd_bus_is_open(bus->connection) <= 0)
+        r = -ECONNRESET;
+    if (r < 0)
+        return failure_set(failure, ERROR_UNAVAILABLE, "The bus '%s' can't be used: %s.",
+                           bus->option, strerror(-r));
+    return 0;
 }
 
 void bus_status_changed(struct bus *bus) {

@@ -20,9 +20,15 @@ struct bus_options {
     struct service *service;
 };
 
-/* Connects, exports the objects and requests the name. ERROR_UNAVAILABLE with a failure that says
- * which bus and why. */
+/*
+ * Begins to connect, exports the objects and asks for the name, and does not wait for any of it:
+ * bus_process() goes on with it. ERROR_UNAVAILABLE with a failure that says which bus and why.
+ */
+int bus_begin(struct bus **ret, const struct bus_options *options, struct failure *failure);
+/* The same, and waits until the name is the node's, for at most 25 s. */
 int bus_open(struct bus **ret, const struct bus_options *options, struct failure *failure);
+/* Whether the name is the node's, so that it can be called. */
+bool bus_ready(const struct bus *bus);
 /* Calls under way are cancelled. Takes NULL; returns NULL. */
 struct bus *bus_close(struct bus *bus);
 
@@ -31,8 +37,9 @@ struct bus *bus_close(struct bus *bus);
 int bus_fd(struct bus *bus);
 int bus_events(struct bus *bus);
 uint64_t bus_deadline(struct bus *bus);
-/* Does what there is to do now. Negative errno: the connection is gone; close the bus. */
-int bus_process(struct bus *bus);
+/* Does what there is to do now. ERROR_UNAVAILABLE, with a failure that says why: the bus is of no
+ * use any more; close it. */
+int bus_process(struct bus *bus, struct failure *failure);
 
 /* The node's status may have changed: emit PropertiesChanged for what did. */
 void bus_status_changed(struct bus *bus);

@@ -24,6 +24,10 @@ struct announced {
 
 struct bus {
     sd_bus *connection;
+    char *option;           /* which bus, as it was asked for */
+    char *name;             /* the bus name of the node */
+    bool ready;             /* the name is the node's */
+    struct failure refused; /* why it can't be; with a code when it can't */
     struct service *service;
     struct senders senders;
     size_t calls;      /* under way, of all senders */

@@ -360,8 +360,8 @@ static int open_bus(struct daemon *daemon) {
         return 0;
     if (daemon->start->bus_required)
         return refuse(r, &failure);
-    journal(LOG_WARNING, "%s; this node answers over TCP only",
-            r < 0 ? strerror(-r) : failure.message);
+    journal(LOG_WARNING, "%s This node answers over TCP only until the bus is there.",
+            failure.message);
     return 0;
 }
 

@@ -36,11 +36,20 @@ class Bus:
         self.address = f"unix:path={self.socket}"
         configuration = self.directory / "bus.conf"
         configuration.write_text(CONFIGURATION.format(directory=self.directory))
+        self.launch()
+
+    def launch(self):
+        configuration = self.directory / "bus.conf"
         self.process = subprocess.Popen(
             ["dbus-daemon", f"--config-file={configuration}", "--nofork", "--nopidfile"],
             preexec_fn=die_with_the_tests,
         )
         wait_until("the bus answers", lambda: self.busctl("list").returncode == 0)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait(LIMIT)
+        self.socket.unlink(missing_ok=True)
 
     def close(self):
         self.process.terminate()

@@ -252,8 +252,10 @@ void run_until(struct fixture *f, sd_bus *other, bool (*done)(void *data), void 
         uint64_t other_deadline = other ? process_client(other) : UINT64_MAX;
         uint64_t now = now_us();
         struct pollfd pollfds[3];
+        struct failure failure;
 
-        assert_int_equal(bus_process(f->bus), 0);
+        if (bus_process(f->bus, &failure) != 0)
+            fail_msg("%s", failure.message);
         if (done(data))
             return;
         if (now > end)

@@ -60,14 +60,16 @@ static void a_policy_that_forbids_the_name_is_a_failure(void **state) {
 static void a_bus_that_goes_away_is_an_error(void **state) {
     struct fixture *f = *state;
     struct pollfd pollfd = {.fd = bus_fd(f->bus), .events = POLLIN};
+    struct failure failure;
 
     kill_daemon(f);
     assert_int_equal(poll(&pollfd, 1, 20000), 1);
-    assert_true(bus_process(f->bus) < 0);
+    assert_int_equal(bus_process(f->bus, &failure), ERROR_UNAVAILABLE);
+    assert_non_null(strstr(failure.message, "Connection reset"));
     /* Nothing of this may do harm while the daemon gets around to closing it. */
     fake.status.term++;
     bus_status_changed(f->bus);
-    assert_true(bus_process(f->bus) < 0);
+    assert_int_equal(bus_process(f->bus, &failure), ERROR_UNAVAILABLE);
     (void)bus_events(f->bus);
     (void)bus_deadline(f->bus);
 }
