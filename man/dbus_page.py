@@ -26,6 +26,33 @@ A node with the name _NAME_ offers the object _/org/raftkv1_ under the bus name 
 
 An error's name is _org.raftkv1.Error_ with the name that the sections below give it; its message is a sentence that says what
 was wrong and what is allowed.
+
+The object _/org/freedesktop/LogControl1_ has the interface of *org.freedesktop.LogControl1*(5), so that *systemctl
+service-log-level* shows and changes how much the node logs.
+
+# PERMISSIONS
+
+Anyone may read a node's properties and status. Root and the daemon's user may do everything. On the system bus, *polkit*(8)
+decides about others:
+
+*org.raftkv1.read-keys*
+	Read keys and values, and the members.
+
+*org.raftkv1.write-keys*
+	Change and delete keys.
+
+*org.raftkv1.manage-cluster*
+	Change the members, hand leadership over, compact the log, set the level of the log.
+
+By default administrators may do all that after they have authenticated. For example, to let the members of the group
+_operators_ write, in a file in _/etc/polkit-1/rules.d_:
+
+```
+polkit.addRule(function(action, subject) {
+    if (action.id == "org.raftkv1.write-keys" && subject.isInGroup("operators"))
+        return polkit.Result.YES;
+});
+```
 """
 
 TAIL = """
@@ -44,7 +71,7 @@ On the system bus *--address*= is left out.
 
 # SEE ALSO
 
-*raftkv*(7), *raftkvd*(8), *raftkvctl*(1), *busctl*(1)
+*raftkv*(7), *raftkvd*(8), *raftkvctl*(1), *busctl*(1), *polkit*(8)
 """
 
 

@@ -9,11 +9,17 @@ enum { MESSAGE_MAX = 2048, FIELDS_MAX = 32 };
 
 static journal_sink current_sink = journal_sink_stderr;
 static void *current_data;
+static const char *current_target = "console";
 static int current_level = LOG_INFO;
 
-void journal_set_sink(journal_sink sink, void *data) {
+void journal_set_sink(journal_sink sink, void *data, const char *target) {
     current_sink = sink;
     current_data = data;
+    current_target = target;
+}
+
+const char *journal_target(void) {
+    return current_target;
 }
 
 void journal_set_level(int priority) {

@@ -15,8 +15,10 @@
 typedef void (*journal_sink)(void *data, int priority, const char *message,
                              const char *const *fields, size_t count);
 
-/* Sets the sink for the whole process. Until then: lines on standard error. */
-void journal_set_sink(journal_sink sink, void *data);
+/* Sets the sink for the whole process. Until then: lines on standard error. `target` says where it
+ * writes, as org.freedesktop.LogControl1(5) calls it, and is kept. */
+void journal_set_sink(journal_sink sink, void *data, const char *target);
+const char *journal_target(void);
 /* Messages less important than this (LOG_INFO by default) are dropped. */
 void journal_set_level(int priority);
 int journal_level(void);

@@ -1,25 +1,42 @@
 #include "bus/authorize.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-static void deny(struct method_call *call, const char *reason) {
-    struct failure failure;
+#include "base/check.h"
+#include "bus/polkit.h"
 
+static void deny(struct method_call *call, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void deny(struct method_call *call, const char *format, ...) {
+    char reason[256];
+    struct failure failure;
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(reason, sizeof reason, format, arguments);
+    va_end(arguments);
     failure_set(&failure, ERROR_PERMISSION_DENIED, "%s", reason);
     method_call_fail(call, &failure);
 }
 
-/* The decision itself. */
-static void decide(struct method_call *call) {
-    const struct sender *sender = call->sender;
-
-    if (!sender->user_known)
-        deny(call, "The bus does not tell which user calls.");
-    else if (sender->user != 0 && sender->user != geteuid())
-        deny(call, "Only root and the user that raftkvd runs as may do this.");
-    else
-        method_call_begin(call);
+/* What polkit calls the permission to do this: dbus/org.raftkv1.policy. */
+static const char *action_of(const struct method_call *call) {
+    switch (call->request->body_case) {
+    case RAFTKV__V1__REQUEST__BODY_PUT:
+    case RAFTKV__V1__REQUEST__BODY_DELETE:
+        return "org.raftkv1.write-keys";
+    case RAFTKV__V1__REQUEST__BODY_GET:
+    case RAFTKV__V1__REQUEST__BODY_LIST:
+    case RAFTKV__V1__REQUEST__BODY_BACKUP:
+    case RAFTKV__V1__REQUEST__BODY_MEMBERS:
+        return "org.raftkv1.read-keys";
+    default:
+        return "org.raftkv1.manage-cluster";
+    }
 }
 
 /* The first call of the sender that is neither begun nor answered. */
@@ -32,6 +49,60 @@ static struct method_call *first_waiting(struct sender *sender) {
     return NULL;
 }
 
+static void advance(struct sender *sender);
+
+/* The answer is about the first call that waits: calls keep their order, and none leaves without
+ * its sender. */
+static void on_polkit(struct sender *sender, enum polkit_answer answer) {
+    struct method_call *call = first_waiting(sender);
+
+    check(call);
+    switch (answer) {
+    case POLKIT_YES:
+        method_call_begin(call);
+        break;
+    case POLKIT_NO:
+        deny(call, "polkit does not permit the action %s to the caller.", action_of(call));
+        break;
+    case POLKIT_CHALLENGE:
+        deny(call,
+             "The action %s takes an authentication that the caller did not allow to ask for, or "
+             "did not pass.",
+             action_of(call));
+        break;
+    case POLKIT_ABSENT:
+        deny(call, "Only root and the user that raftkvd runs as may do this: polkit, which could "
+                   "permit it to others, does not answer.");
+        break;
+    }
+    advance(sender);
+}
+
+static bool is_trusted(const struct sender *sender) {
+    return sender->user == 0 || sender->user == geteuid();
+}
+
+/* Decides on calls in their order, up to the first that polkit has to be asked about. */
+static void advance(struct sender *sender) {
+    struct method_call *call;
+
+    while (!sender->query && (call = first_waiting(sender))) {
+        if (is_trusted(sender))
+            method_call_begin(call);
+        else if (!sender->bus->has_polkit)
+            deny(call, "Only root and the user that raftkvd runs as may do this.");
+        else if (polkit_ask(sender, call->message, action_of(call), on_polkit) < 0)
+            deny(call, "polkit can't be asked whether the caller may do this.");
+    }
+}
+
+static void deny_all(struct sender *sender) {
+    struct method_call *call;
+
+    while ((call = first_waiting(sender)))
+        deny(call, "The bus does not tell which user calls.");
+}
+
 /* The bus stamps every message with its sender, so nobody else can pass for it. */
 static bool is_from_bus(sd_bus_message *message) {
     const char *sender = sd_bus_message_get_sender(message);
@@ -41,29 +112,30 @@ static bool is_from_bus(sd_bus_message *message) {
 
 static int on_user(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
     struct sender *sender = userdata;
-    struct method_call *call;
 
     (void)error;
-    sender->user_query = sd_bus_slot_unref(sender->user_query);
+    sender->query = sd_bus_slot_unref(sender->query);
     sender->user_known = is_from_bus(reply) && !sd_bus_message_is_method_error(reply, NULL) &&
                          sd_bus_message_read_basic(reply, SD_BUS_TYPE_UINT32, &sender->user) > 0;
-    while ((call = first_waiting(sender)))
-        decide(call);
+    if (sender->user_known)
+        advance(sender);
+    else
+        deny_all(sender);
     return 1;
 }
 
 void authorize(struct method_call *call) {
     struct sender *sender = call->sender;
 
+    if (sender->query)
+        return;
     if (sender->user_known) {
-        decide(call);
+        advance(sender);
         return;
     }
-    if (sender->user_query)
-        return;
     /* Asked without waiting for the answer: sd_bus_query_sender_creds() would hold up the loop. */
-    if (sd_bus_call_method_async(call->bus->connection, &sender->user_query, "org.freedesktop.DBus",
+    if (sd_bus_call_method_async(call->bus->connection, &sender->query, "org.freedesktop.DBus",
                                  "/org/freedesktop/DBus", "org.freedesktop.DBus",
                                  "GetConnectionUnixUser", on_user, sender, "s", sender->name) < 0)
-        decide(call);
+        deny_all(sender);
 }

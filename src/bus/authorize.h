@@ -5,8 +5,9 @@
 
 /*
  * Decides whether the sender may make this call, and ends in method_call_begin() or in
- * method_call_fail() with ERROR_PERMISSION_DENIED: at once when its user is known, else when the
- * bus has told who it is. Calls of one sender stay in their order. Root and the daemon's own user
- * may make every call.
+ * method_call_fail() with ERROR_PERMISSION_DENIED, at once or when the bus and polkit have
+ * answered. Calls of one sender stay in their order. Root and the daemon's own user may make every
+ * call; on the system bus polkit decides about others (dbus/org.raftkv1.policy), elsewhere nobody
+ * else may.
  */
 void authorize(struct method_call *call);

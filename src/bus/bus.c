@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "bus/connection.h"
+#include "bus/log_control.h"
 #include "bus/node_interface.h"
 
 enum {
@@ -101,13 +102,18 @@ static int export_objects(struct bus *bus) {
         {NODE_INTERFACE, node_vtable},
     };
 
+    int r;
+
     for (size_t i = 0; i < sizeof interfaces / sizeof interfaces[0]; i++) {
-        int r = sd_bus_add_object_vtable(bus->connection, NULL, OBJECT_PATH,
-                                         interfaces[i].interface, interfaces[i].vtable, bus);
+        r = sd_bus_add_object_vtable(bus->connection, NULL, OBJECT_PATH, interfaces[i].interface,
+                                     interfaces[i].vtable, bus);
 
         if (r < 0)
             return r;
     }
+    r = log_control_export(bus);
+    if (r < 0)
+        return r;
     /* Whoever leaves the bus. Asked for before the name is, so that the bus has the rule before
      * anyone can call. */
     return sd_bus_add_match_async(bus->connection, NULL,
@@ -162,6 +168,7 @@ int bus_begin(struct bus **ret, const struct bus_options *options, struct failur
     bus->service = options->service;
     bus->option = xstrdup(options->address);
     bus->name = xasprintf(BUS_NAME_PREFIX "%s", options->name);
+    bus->has_polkit = strcmp(options->address, "system") == 0;
     senders_init(&bus->senders);
     if (!address)
         return failure_set(failure, ERROR_UNAVAILABLE,

@@ -92,8 +92,14 @@ static void on_response(void *data, const Raftkv__V1__Response *response) {
 }
 
 void method_call_begin(struct method_call *call) {
-    struct call *handle =
-        service_handle(call->bus->service, TAKE(call->request), on_response, call);
+    struct call *handle;
+
+    if (call->method->act) {
+        call->method->act(call->message);
+        call_free(call);
+        return;
+    }
+    handle = service_handle(call->bus->service, TAKE(call->request), on_response, call);
 
     /* Without a handle it was answered, and is gone. */
     if (handle)

@@ -26,6 +26,8 @@ struct method {
                  struct failure *failure);
     /* Told of each answer that is no error, before it is written. May be NULL. */
     void (*answered)(struct sender *sender, const Raftkv__V1__Response *response);
+    /* Instead of body and write: does what the call wants, without the service, and replies. */
+    void (*act)(sd_bus_message *message);
 };
 
 struct method_call {

@@ -27,6 +27,7 @@ struct bus {
     char *option;           /* which bus, as it was asked for */
     char *name;             /* the bus name of the node */
     bool ready;             /* the name is the node's */
+    bool has_polkit;        /* it is the system bus */
     struct failure refused; /* why it can't be; with a code when it can't */
     struct service *service;
     struct senders senders;

@@ -27,7 +27,7 @@ static void sender_free(struct senders *senders, struct sender *sender) {
     backups_leave(sender);
     TAILQ_REMOVE(&senders->list, sender, entry);
     senders->count--;
-    sd_bus_slot_unref(sender->user_query);
+    sd_bus_slot_unref(sender->query);
     free(sender->name);
     free(sender);
 }

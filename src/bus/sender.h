@@ -11,6 +11,15 @@
 
 struct bus;
 struct method_call;
+struct sender;
+
+enum polkit_answer {
+    POLKIT_YES,
+    POLKIT_NO,
+    POLKIT_CHALLENGE, /* only after an authentication, which the caller did not allow to ask for */
+    POLKIT_ABSENT,    /* there is no polkit, or it failed */
+};
+typedef void (*polkit_answered)(struct sender *sender, enum polkit_answer answer);
 
 TAILQ_HEAD(method_calls, method_call);
 TAILQ_HEAD(sender_list, sender);
@@ -30,7 +39,8 @@ struct sender {
     uint64_t backups[BACKUPS_MAX]; /* tokens of those that it reads; 0: none */
     bool user_known;               /* whether `user` is valid */
     uint32_t user;                 /* user id, as the bus saw it when the connection was made */
-    sd_bus_slot *user_query;       /* under way when not NULL */
+    sd_bus_slot *query;            /* about its user or permission; under way when not NULL */
+    polkit_answered answered;      /* what a query about its permission ends in */
     TAILQ_ENTRY(sender) entry;
 };
 

@@ -114,6 +114,9 @@ int bus_call_new(sd_bus *bus, const char *destination, const Request *request, s
                            "Over D-Bus this is answered linearizably only; leave --stale out.");
     r = sd_bus_message_new_method_call(bus, &m, destination, BUS_PATH, method.interface,
                                        method.name);
+    /* Where polkit decides, a person may be asked to authenticate. */
+    if (r >= 0)
+        r = sd_bus_message_set_allow_interactive_authorization(m, true);
     if (r >= 0)
         r = append_arguments(m, request);
     if (r < 0) {

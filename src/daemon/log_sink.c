@@ -70,5 +70,8 @@ static void sink_lines(void *data, int priority, const char *message, const char
 }
 
 void log_sink_install(const char *node) {
-    journal_set_sink(stderr_is_journal() ? sink_journal : sink_lines, (void *)(uintptr_t)node);
+    bool journal = stderr_is_journal();
+
+    journal_set_sink(journal ? sink_journal : sink_lines, (void *)(uintptr_t)node,
+                     journal ? "journal" : "console");
 }

@@ -390,6 +390,20 @@ def test_nodes_serve_on_over_tcp_without_their_bus_and_are_on_it_again_when_it_i
         assert "on the bus" in node.said()
 
 
+def log_control(bus, *arguments):
+    where = ["org.raftkv1.nodeA", "/org/freedesktop/LogControl1", "org.freedesktop.LogControl1"]
+    return bus.busctl(arguments[0], *where, *arguments[1:])
+
+
+def test_the_level_of_the_log_is_shown_and_set_as_systemctl_does(cluster, bus):
+    shown = [log_control(bus, "get-property", name).stdout for name in ("LogLevel", "LogTarget", "SyslogIdentifier")]
+    assert shown == ['s "info"\n', 's "console"\n', 's "raftkvd"\n']
+    assert log_control(bus, "set-property", "LogLevel", "s", "debug").returncode == 0
+    assert log_control(bus, "get-property", "LogLevel").stdout == 's "debug"\n'
+    assert "emerg, alert" in log_control(bus, "set-property", "LogLevel", "s", "loud").stderr
+    assert log_control(bus, "set-property", "LogLevel", "s", "info").returncode == 0
+
+
 def test_a_node_that_starts_before_its_bus_joins_it_later(make_cluster):
     cluster = make_cluster(size=1)
     bus, node = cluster.bus, cluster.nodes[0]

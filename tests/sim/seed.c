@@ -185,7 +185,7 @@ void seed_run(uint64_t seed, unsigned seconds, bool trace, struct figures *ret) 
 
     world_init(seed, trace);
     begun = world_now();
-    journal_set_sink(journal_line, NULL);
+    journal_set_sink(journal_line, NULL, "console");
     signal(SIGABRT, on_signal);
     signal(SIGSEGV, on_signal);
     store_sync_init();

@@ -650,7 +650,7 @@ static bool has_leader(void) {
 void world_start(unsigned nodes) {
     const char *parent = getenv("TMPDIR");
 
-    journal_set_sink(drop_journal, NULL);
+    journal_set_sink(drop_journal, NULL, "console");
     world = (struct world){.now = 1000, .random = 88172645463325252ULL};
     memset(links, 0, sizeof links);
     snprintf(directory, sizeof directory, "%s/raftkv-node-XXXXXX", parent ? parent : "/tmp");

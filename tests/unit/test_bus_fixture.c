@@ -180,7 +180,11 @@ sd_bus *connect_client(struct fixture *f) {
 }
 
 void fixture_open(struct fixture *f) {
-    const struct bus_options options = {.address = f->address, .name = "nodeA"};
+    fixture_open_on(f, f->address);
+}
+
+void fixture_open_on(struct fixture *f, const char *bus) {
+    const struct bus_options options = {.address = bus, .name = "nodeA"};
     struct failure failure;
     int r = bus_open(&f->bus, &options, &failure);
 

@@ -36,6 +36,8 @@ int fixture_teardown(void **state);
 /* The two halves of it. With a policy: lines for the default policy of the bus. */
 struct fixture *fixture_start_daemon(const char *policy);
 void fixture_open(struct fixture *f);
+/* The same, with another way to name the bus. */
+void fixture_open_on(struct fixture *f, const char *bus);
 
 void kill_daemon(struct fixture *f);
 /* A further connection to the private bus. */

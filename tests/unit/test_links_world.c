@@ -358,7 +358,7 @@ int set_up_world(void **state) {
     struct world *world = xcalloc(1, sizeof *world);
 
     assert_int_equal(uv_loop_init(&world->loop), 0);
-    journal_set_sink(count_warnings, world);
+    journal_set_sink(count_warnings, world, "console");
     *state = world;
     return 0;
 }
@@ -368,7 +368,7 @@ int tear_down_world(void **state) {
 
     for (size_t i = 0; i < NODES_MAX; i++)
         node_stop(&world->nodes[i]);
-    journal_set_sink(journal_sink_stderr, NULL);
+    journal_set_sink(journal_sink_stderr, NULL, "console");
     assert_int_equal(uv_loop_close(&world->loop), 0);
     free(world);
     return 0;

@@ -53,7 +53,7 @@ static void too_many_requests_are_busy_until_some_have_ended(void **state) {
     struct call *call = NULL;
 
     (void)state;
-    journal_set_sink(ignore_message, NULL);
+    journal_set_sink(ignore_message, NULL, "console");
     for (size_t i = 0; i < REQUESTS_WAITING_MAX; i++)
         call = service_handle(world.service, put_request("key", "value"), count_reply, NULL);
     assert_int_equal(answered, 0);
@@ -64,12 +64,12 @@ static void too_many_requests_are_busy_until_some_have_ended(void **state) {
     assert_int_equal(answered, 1);
     pass(20000);
     assert_int_equal(answered_with_error[ERROR_NO_LEADER], REQUESTS_WAITING_MAX);
-    journal_set_sink(journal_sink_stderr, NULL);
+    journal_set_sink(journal_sink_stderr, NULL, "console");
 }
 
 static void too_many_bytes_are_busy(void **state) {
     (void)state;
-    journal_set_sink(ignore_message, NULL);
+    journal_set_sink(ignore_message, NULL, "console");
     for (size_t i = 0; i < 64; i++) {
         Raftkv__V1__Request *request = put_request("key", "");
 
@@ -79,7 +79,7 @@ static void too_many_bytes_are_busy(void **state) {
     }
     assert_int_equal(answered_with_error[ERROR_BUSY], 1); /* the last one's key was too much */
     assert_non_null(service_handle(world.service, put_request("key", ""), count_reply, NULL));
-    journal_set_sink(journal_sink_stderr, NULL);
+    journal_set_sink(journal_sink_stderr, NULL, "console");
 }
 
 static void deadlines_come_in_their_order(void **state) {
