@@ -223,6 +223,13 @@ void send_rejected(struct member *member, uint64_t id);
 void send_removed(struct member *member, uint64_t id, uint64_t configuration_index);
 
 /* membership.c */
+/* The change under way has ended: with a failure, or the index of the configuration and, after a
+ * transfer, the name of the new leader. */
+void membership_finish(struct member *member, const struct failure *failure, uint64_t index,
+                       const char *leader);
+void membership_fail(struct member *member, const struct failure *failure);
+/* Writes a configuration for the change under way. */
+void membership_commit(struct member *member, const struct configuration *configuration);
 void membership_advance(struct member *member);
 void membership_applied(struct member *member, uint64_t index);
 void membership_lost_office(struct member *member);
@@ -241,6 +248,13 @@ bool membership_hand_over(struct member *member, struct change *change, uint64_t
 uint64_t membership_successor(const struct member *member);
 /* Whether so little is missing there that a transfer may hold submissions back for it. */
 bool membership_is_near(const struct member *member, uint64_t id);
+
+/* adding.c */
+void adding_start(struct member *member);
+/* Its entry is applied: the change only waits for the promotion, and the next one may begin. */
+void adding_await_promotion(struct member *member);
+/* Ends the change that awaits a promotion if its fate is known. */
+void adding_advance(struct member *member);
 
 /* space.c */
 /* To be called now and then, and when the room on a disk has changed. */

@@ -16,10 +16,10 @@
 
 #include "raft/member_internal.h"
 
-enum { POLL_MS = 50, IDENTIFY_TIMEOUT_MS = 5000, TRANSFER_LAG_MAX = 4096 };
+enum { POLL_MS = 50, TRANSFER_LAG_MAX = 4096 };
 
-static void finish(struct member *member, const struct failure *failure, uint64_t index,
-                   const char *leader) {
+void membership_finish(struct member *member, const struct failure *failure, uint64_t index,
+                       const char *leader) {
     struct change *change = TAKE(member->change);
 
     member->identify_cookie = 0;
@@ -27,15 +27,8 @@ static void finish(struct member *member, const struct failure *failure, uint64_
     member_changed(member);
 }
 
-static void fail(struct member *member, const struct failure *failure) {
-    finish(member, failure, 0, NULL);
-}
-
-static void finish_awaiting(struct member *member, const struct failure *failure) {
-    struct change *change = TAKE(member->awaiting);
-
-    change->done(change, failure, failure ? 0 : member->committed.index, NULL);
-    member_changed(member);
+void membership_fail(struct member *member, const struct failure *failure) {
+    membership_finish(member, failure, 0, NULL);
 }
 
 bool membership_is_live(const struct member *member, uint64_t id) {
@@ -55,7 +48,7 @@ static bool is_old_enough(const struct member *member) {
 
 /* ---- writing a configuration ---- */
 
-static void commit(struct member *member, const struct configuration *configuration) {
+void membership_commit(struct member *member, const struct configuration *configuration) {
     struct failure failure;
 
     member->phase = PHASE_COMMIT;
@@ -64,22 +57,7 @@ static void commit(struct member *member, const struct configuration *configurat
     if (propose_configuration(member, configuration) || member->failed)
         return;
     failure_set(&failure, ERROR_BUSY, "Another change of the configuration is under way.");
-    fail(member, &failure);
-}
-
-/* Lets the next change begin. */
-static void await_promotion(struct member *member) {
-    struct failure failure;
-
-    if (member->awaiting) {
-        failure_set(&failure, ERROR_BUSY,
-                    "Member %s is being added already; whoever asked for it first awaits that.",
-                    member->change->name);
-        fail(member, &failure);
-        return;
-    }
-    member->awaiting = TAKE(member->change);
-    member->awaited = member->change_target;
+    membership_fail(member, &failure);
 }
 
 void membership_applied(struct member *member, uint64_t index) {
@@ -89,201 +67,12 @@ void membership_applied(struct member *member, uint64_t index) {
         member->change_term != entries_term(&member->entries, index))
         return;
     if (change->kind == CHANGE_ADD_VOTER) {
-        await_promotion(member);
+        adding_await_promotion(member);
         return;
     }
     journal(LOG_NOTICE, "Member %s was %s.", change->name,
             change->kind == CHANGE_REMOVE ? "removed" : "made a non-voter");
-    finish(member, NULL, index, NULL);
-}
-
-/* ---- adding ---- */
-
-struct identification {
-    struct member *member;
-    uint64_t cookie;
-};
-
-static int refuse_taken(const struct server *server, const char *what, const char *value,
-                        struct failure *failure) {
-    return failure_set(failure, ERROR_ALREADY_EXISTS, "The %s %s is in use by member %s at %s.",
-                       what, value, server->name, server->peer_address);
-}
-
-/* Whether name, id and addresses of the newcomer are free, or all those of one member. */
-static int check_free(const struct configuration *configuration, const struct server *newcomer,
-                      struct failure *failure) {
-    for (size_t i = 0; i < configuration->count; i++) {
-        const struct server *server = &configuration->servers[i];
-
-        if (server->id == newcomer->id && strcmp(server->name, newcomer->name) == 0 &&
-            strcmp(server->peer_address, newcomer->peer_address) == 0)
-            continue;
-        if (strcmp(server->name, newcomer->name) == 0)
-            return failure_set(failure, ERROR_ALREADY_EXISTS,
-                               "The node %s at %s has another data directory than the member of "
-                               "this name; remove the member first, then add it again.",
-                               newcomer->name, newcomer->peer_address);
-        if (strcmp(server->client_address, newcomer->client_address) == 0)
-            return refuse_taken(server, "client address", newcomer->client_address, failure);
-        if (server->id == newcomer->id)
-            return failure_set(failure, ERROR_ALREADY_EXISTS,
-                               "The node at %s is already a member, as %s at %s.",
-                               newcomer->peer_address, server->name, server->peer_address);
-    }
-    return 0;
-}
-
-static int check_identity(const struct member *member, const struct change *change,
-                          const struct identity *identity, struct failure *failure) {
-    if (identity->member_id == member->id)
-        return failure_set(failure, ERROR_ALREADY_EXISTS,
-                           "The address %s is that of %s, the leader itself.", change->peer_address,
-                           member->identity->name);
-    if (strcmp(identity->name, change->name) != 0)
-        return failure_set(failure, ERROR_INVALID_ARGUMENT, "The node at %s is %s, not %s.",
-                           change->peer_address, identity->name, change->name);
-    if (identity->cluster_id != 0 && identity->cluster_id != member->identity->cluster_id)
-        return failure_set(failure, ERROR_INVALID_ARGUMENT,
-                           "The node %s at %s belongs to another cluster (%016llx).",
-                           identity->name, change->peer_address,
-                           (unsigned long long)identity->cluster_id);
-    return 0;
-}
-
-static void add_identified(struct member *member, const struct identity *identity) {
-    struct change *change = member->change;
-    struct configuration configuration = member->committed;
-    struct server newcomer = {.id = identity->member_id, .role = MEMBER_STANDBY, .promoting = true};
-    const struct server *known;
-    struct failure failure;
-
-    if (check_identity(member, change, identity, &failure) != 0) {
-        fail(member, &failure);
-        return;
-    }
-    snprintf(newcomer.name, sizeof newcomer.name, "%s", identity->name);
-    snprintf(newcomer.peer_address, sizeof newcomer.peer_address, "%s", change->peer_address);
-    snprintf(newcomer.client_address, sizeof newcomer.client_address, "%s",
-             identity->client_address);
-    if (check_free(&configuration, &newcomer, &failure) != 0) {
-        fail(member, &failure);
-        return;
-    }
-    known = configuration_find(&configuration, newcomer.id);
-    if (known && known->role == MEMBER_VOTER) {
-        finish(member, NULL, configuration.index, NULL);
-        return;
-    }
-    member->change_target = newcomer.id;
-    if (known)
-        configuration_set_role(&configuration, newcomer.id, MEMBER_STANDBY, true);
-    else
-        configuration_add(&configuration, &newcomer);
-    journal(LOG_NOTICE, "Adding member %s at %s.", newcomer.name, newcomer.peer_address);
-    commit(member, &configuration);
-}
-
-/* The voter that the change asks to add, if there is one; check_request() compared addresses. */
-static const struct server *named_voter(const struct member *member) {
-    const struct server *named = configuration_find_name(&member->committed, member->change->name);
-
-    return named && named->role == MEMBER_VOTER ? named : NULL;
-}
-
-static void identified(void *data, const struct identity *identity, const struct failure *failure) {
-    struct identification *identification = data;
-    struct member *member = identification->member;
-    bool current = member->change && member->phase == PHASE_IDENTIFY &&
-                   member->identify_cookie == identification->cookie;
-
-    free(identification);
-    if (!current)
-        return;
-    if (!failure)
-        add_identified(member, identity);
-    else if (named_voter(member))
-        finish(member, NULL, member->committed.index, NULL); /* as far as anyone can tell */
-    else
-        fail(member, failure);
-}
-
-/* Whether the cluster has a server of this name and address already, or one of them is taken. */
-static int check_request(const struct member *member, const struct change *change,
-                         struct failure *failure) {
-    const struct configuration *configuration = &member->committed;
-    const struct server *named = configuration_find_name(configuration, change->name);
-
-    if (named && strcmp(named->peer_address, change->peer_address) != 0)
-        return refuse_taken(named, "name", change->name, failure);
-    for (size_t i = 0; i < configuration->count; i++)
-        if (&configuration->servers[i] != named &&
-            strcmp(configuration->servers[i].peer_address, change->peer_address) == 0)
-            return refuse_taken(&configuration->servers[i], "address", change->peer_address,
-                                failure);
-    if (!named && configuration->count == MEMBERS_MAX)
-        return failure_set(failure, ERROR_TOO_LARGE, "A cluster has at most %d members.",
-                           MEMBERS_MAX);
-    return 0;
-}
-
-static void start_adding(struct member *member) {
-    struct change *change = member->change;
-    const struct server *named = configuration_find_name(&member->committed, change->name);
-    struct identification *identification;
-    struct failure failure;
-
-    if (check_request(member, change, &failure) != 0) {
-        fail(member, &failure);
-        return;
-    }
-    if (named && named->id == member->id) {
-        finish(member, NULL, member->committed.index, NULL);
-        return;
-    }
-    if (named && named->promoting) {
-        member->change_target = named->id;
-        await_promotion(member);
-        return;
-    }
-    member->phase = PHASE_IDENTIFY;
-    member->identify_cookie = ++member->next_cookie;
-    identification = xmalloc(sizeof *identification);
-    *identification = (struct identification){.member = member, .cookie = member->identify_cookie};
-    member->host->identify(member->host, change->peer_address, IDENTIFY_TIMEOUT_MS, identified,
-                           identification);
-}
-
-static void advance_awaiting(struct member *member) {
-    const struct server *server = configuration_find(&member->committed, member->awaited);
-    const struct change *change = member->awaiting;
-    struct failure failure;
-
-    if (server && server->role == MEMBER_VOTER) {
-        finish_awaiting(member, NULL);
-    } else if (!server) {
-        failure_set(&failure, ERROR_UNAVAILABLE,
-                    "The node %s at %s fell silent, or was removed, before it had caught up; it "
-                    "was not added.",
-                    change->name, change->peer_address);
-        finish_awaiting(member, &failure);
-    } else if (!server->promoting) {
-        failure_set(&failure, ERROR_CONFIGURATION_CONFLICT,
-                    "Member %s was made a non-voter by another change.", change->name);
-        finish_awaiting(member, &failure);
-    }
-}
-
-void member_stop_awaiting(struct member *member) {
-    struct failure failure;
-
-    if (!member->awaiting)
-        return;
-    failure_set(&failure, ERROR_UNAVAILABLE,
-                "The node is stopping; member %s may still be promoted by the next leader.",
-                member->awaiting->name);
-    failure.outcome_unknown = true;
-    finish_awaiting(member, &failure);
+    membership_finish(member, NULL, index, NULL);
 }
 
 /* ---- transferring ---- */
@@ -352,7 +141,7 @@ static void start_transfer(struct member *member, uint64_t target) {
     if (target == 0) {
         failure_set(&failure, ERROR_WOULD_LOSE_QUORUM,
                     "There is no other voter that answers, to hand leadership over to.");
-        fail(member, &failure);
+        membership_fail(member, &failure);
         return;
     }
     member->change_target = target;
@@ -365,7 +154,7 @@ static void transfer_failed(struct member *member) {
     failure_set(&failure, ERROR_TIMEOUT,
                 "Leadership could not be handed over in time; %s leads on.",
                 member_is_leader(member) ? member->identity->name : "another member may");
-    fail(member, &failure);
+    membership_fail(member, &failure);
 }
 
 /* Hazard L19 again: TimeoutNow is sent once only, and ignored by a target that is behind; so it is
@@ -410,7 +199,7 @@ static void advance_transfer(struct member *member) {
     member_get_view(member, &view);
     leader = view.leader != 0 ? configuration_find(&member->committed, view.leader) : NULL;
     if (leader)
-        finish(member, NULL, member->committed.index, leader->name);
+        membership_finish(member, NULL, member->committed.index, leader->name);
 }
 
 /* ---- removing and demoting ---- */
@@ -423,17 +212,17 @@ static void start_reducing(struct member *member) {
 
     if (!server) {
         failure_set(&failure, ERROR_NOT_FOUND, "There is no member %s.", change->name);
-        fail(member, &failure);
+        membership_fail(member, &failure);
         return;
     }
     if (change->kind == CHANGE_DEMOTE && server->role == MEMBER_STANDBY && !server->promoting) {
-        finish(member, NULL, configuration.index, NULL);
+        membership_finish(member, NULL, configuration.index, NULL);
         return;
     }
     if (server->role == MEMBER_VOTER && !quorum_survives(member, server->id, &failure)) {
         member->phase = PHASE_LISTEN;
         if (configuration_voters(&configuration) == 1 || is_old_enough(member))
-            fail(member, &failure);
+            membership_fail(member, &failure);
         return;
     }
     if (server->id == member->id) {
@@ -444,7 +233,7 @@ static void start_reducing(struct member *member) {
         configuration_remove(&configuration, server->id);
     else
         configuration_set_role(&configuration, server->id, MEMBER_STANDBY, false);
-    commit(member, &configuration);
+    membership_commit(member, &configuration);
 }
 
 /* ---- all of them ---- */
@@ -494,7 +283,7 @@ static void start_named_transfer(struct member *member) {
         return;
     }
     if (server && server->id == member->id) {
-        finish(member, NULL, member->committed.index, member->identity->name);
+        membership_finish(member, NULL, member->committed.index, member->identity->name);
         return;
     }
     if (server && server->role == MEMBER_VOTER) {
@@ -506,7 +295,7 @@ static void start_named_transfer(struct member *member) {
                     "Member %s is a non-voter and can't lead; a voter is wanted.", change->name);
     else
         failure_set(&failure, ERROR_NOT_FOUND, "There is no member %s.", change->name);
-    fail(member, &failure);
+    membership_fail(member, &failure);
 }
 
 static void adopt(struct member *member, struct change *change) {
@@ -536,7 +325,7 @@ void member_change(struct member *member, struct change *change) {
     adopt(member, change);
     switch (change->kind) {
     case CHANGE_ADD_VOTER:
-        start_adding(member);
+        adding_start(member);
         break;
     case CHANGE_REMOVE:
     case CHANGE_DEMOTE:
@@ -556,7 +345,7 @@ void membership_advance(struct member *member) {
 
     promotion_advance(member);
     if (member->awaiting && !member->failed)
-        advance_awaiting(member);
+        adding_advance(member);
     if (!member->change || member->failed)
         return;
     member->poll_at = member_now(member) + POLL_MS;
@@ -570,7 +359,7 @@ void membership_advance(struct member *member) {
         if (member->applied_index < member->change_entry)
             break;
         failure_set(&failure, ERROR_NOT_LEADER, "Another leader's entry took this change's place.");
-        fail(member, &failure);
+        membership_fail(member, &failure);
         break;
     case PHASE_TRANSFER:
         advance_transfer(member);
@@ -589,7 +378,7 @@ void membership_lost_office(struct member *member) {
         return;
     failure_set(&failure, ERROR_NOT_LEADER,
                 "This node is no longer the leader; the change was not begun.");
-    fail(member, &failure);
+    membership_fail(member, &failure);
 }
 
 void membership_end_all(struct member *member) {
@@ -600,7 +389,7 @@ void membership_end_all(struct member *member) {
         return;
     failure_set(&failure, ERROR_UNAVAILABLE, "The node is stopping.");
     failure.outcome_unknown = member->phase == PHASE_COMMIT;
-    fail(member, &failure);
+    membership_fail(member, &failure);
 }
 
 uint64_t membership_deadline(const struct member *member) {

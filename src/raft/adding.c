@@ -1,0 +1,225 @@
+/*
+ * adding: how a node becomes a member. It is asked who it is, and enters the configuration as a
+ * standby. One that is to vote is marked as promoting there, and the change awaits its promotion
+ * (promotion.c).
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "raft/member_internal.h"
+
+enum { IDENTIFY_TIMEOUT_MS = 5000 };
+
+/* ---- awaiting the promotion ---- */
+
+static void finish_awaiting(struct member *member, const struct failure *failure) {
+    struct change *change = TAKE(member->awaiting);
+
+    change->done(change, failure, failure ? 0 : member->committed.index, NULL);
+    member_changed(member);
+}
+
+/* Lets the next change begin. */
+void adding_await_promotion(struct member *member) {
+    struct failure failure;
+
+    if (member->awaiting) {
+        failure_set(&failure, ERROR_BUSY,
+                    "Member %s is being added already; whoever asked for it first awaits that.",
+                    member->change->name);
+        membership_fail(member, &failure);
+        return;
+    }
+    member->awaiting = TAKE(member->change);
+    member->awaited = member->change_target;
+}
+
+/* ---- identifying ---- */
+
+struct identification {
+    struct member *member;
+    uint64_t cookie;
+};
+
+static int refuse_taken(const struct server *server, const char *what, const char *value,
+                        struct failure *failure) {
+    return failure_set(failure, ERROR_ALREADY_EXISTS, "The %s %s is in use by member %s at %s.",
+                       what, value, server->name, server->peer_address);
+}
+
+/* Whether name, id and addresses of the newcomer are free, or all those of one member. */
+static int check_free(const struct configuration *configuration, const struct server *newcomer,
+                      struct failure *failure) {
+    for (size_t i = 0; i < configuration->count; i++) {
+        const struct server *server = &configuration->servers[i];
+
+        if (server->id == newcomer->id && strcmp(server->name, newcomer->name) == 0 &&
+            strcmp(server->peer_address, newcomer->peer_address) == 0)
+            continue;
+        if (strcmp(server->name, newcomer->name) == 0)
+            return failure_set(failure, ERROR_ALREADY_EXISTS,
+                               "The node %s at %s has another data directory than the member of "
+                               "this name; remove the member first, then add it again.",
+                               newcomer->name, newcomer->peer_address);
+        if (strcmp(server->client_address, newcomer->client_address) == 0)
+            return refuse_taken(server, "client address", newcomer->client_address, failure);
+        if (server->id == newcomer->id)
+            return failure_set(failure, ERROR_ALREADY_EXISTS,
+                               "The node at %s is already a member, as %s at %s.",
+                               newcomer->peer_address, server->name, server->peer_address);
+    }
+    return 0;
+}
+
+static int check_identity(const struct member *member, const struct change *change,
+                          const struct identity *identity, struct failure *failure) {
+    if (identity->member_id == member->id)
+        return failure_set(failure, ERROR_ALREADY_EXISTS,
+                           "The address %s is that of %s, the leader itself.", change->peer_address,
+                           member->identity->name);
+    if (strcmp(identity->name, change->name) != 0)
+        return failure_set(failure, ERROR_INVALID_ARGUMENT, "The node at %s is %s, not %s.",
+                           change->peer_address, identity->name, change->name);
+    if (identity->cluster_id != 0 && identity->cluster_id != member->identity->cluster_id)
+        return failure_set(failure, ERROR_INVALID_ARGUMENT,
+                           "The node %s at %s belongs to another cluster (%016llx).",
+                           identity->name, change->peer_address,
+                           (unsigned long long)identity->cluster_id);
+    return 0;
+}
+
+static void add_identified(struct member *member, const struct identity *identity) {
+    struct change *change = member->change;
+    struct configuration configuration = member->committed;
+    struct server newcomer = {.id = identity->member_id, .role = MEMBER_STANDBY, .promoting = true};
+    const struct server *known;
+    struct failure failure;
+
+    if (check_identity(member, change, identity, &failure) != 0) {
+        membership_fail(member, &failure);
+        return;
+    }
+    snprintf(newcomer.name, sizeof newcomer.name, "%s", identity->name);
+    snprintf(newcomer.peer_address, sizeof newcomer.peer_address, "%s", change->peer_address);
+    snprintf(newcomer.client_address, sizeof newcomer.client_address, "%s",
+             identity->client_address);
+    if (check_free(&configuration, &newcomer, &failure) != 0) {
+        membership_fail(member, &failure);
+        return;
+    }
+    known = configuration_find(&configuration, newcomer.id);
+    if (known && known->role == MEMBER_VOTER) {
+        membership_finish(member, NULL, configuration.index, NULL);
+        return;
+    }
+    member->change_target = newcomer.id;
+    if (known)
+        configuration_set_role(&configuration, newcomer.id, MEMBER_STANDBY, true);
+    else
+        configuration_add(&configuration, &newcomer);
+    journal(LOG_NOTICE, "Adding member %s at %s.", newcomer.name, newcomer.peer_address);
+    membership_commit(member, &configuration);
+}
+
+/* The voter that the change asks to add, if there is one; check_request() compared addresses. */
+static const struct server *named_voter(const struct member *member) {
+    const struct server *named = configuration_find_name(&member->committed, member->change->name);
+
+    return named && named->role == MEMBER_VOTER ? named : NULL;
+}
+
+static void identified(void *data, const struct identity *identity, const struct failure *failure) {
+    struct identification *identification = data;
+    struct member *member = identification->member;
+    bool current = member->change && member->phase == PHASE_IDENTIFY &&
+                   member->identify_cookie == identification->cookie;
+
+    free(identification);
+    if (!current)
+        return;
+    if (!failure)
+        add_identified(member, identity);
+    else if (named_voter(member))
+        membership_finish(member, NULL, member->committed.index,
+                          NULL); /* as far as anyone can tell */
+    else
+        membership_fail(member, failure);
+}
+
+/* Whether the cluster has a server of this name and address already, or one of them is taken. */
+static int check_request(const struct member *member, const struct change *change,
+                         struct failure *failure) {
+    const struct configuration *configuration = &member->committed;
+    const struct server *named = configuration_find_name(configuration, change->name);
+
+    if (named && strcmp(named->peer_address, change->peer_address) != 0)
+        return refuse_taken(named, "name", change->name, failure);
+    for (size_t i = 0; i < configuration->count; i++)
+        if (&configuration->servers[i] != named &&
+            strcmp(configuration->servers[i].peer_address, change->peer_address) == 0)
+            return refuse_taken(&configuration->servers[i], "address", change->peer_address,
+                                failure);
+    if (!named && configuration->count == MEMBERS_MAX)
+        return failure_set(failure, ERROR_TOO_LARGE, "A cluster has at most %d members.",
+                           MEMBERS_MAX);
+    return 0;
+}
+
+void adding_start(struct member *member) {
+    struct change *change = member->change;
+    const struct server *named = configuration_find_name(&member->committed, change->name);
+    struct identification *identification;
+    struct failure failure;
+
+    if (check_request(member, change, &failure) != 0) {
+        membership_fail(member, &failure);
+        return;
+    }
+    if (named && named->id == member->id) {
+        membership_finish(member, NULL, member->committed.index, NULL);
+        return;
+    }
+    if (named && named->promoting) {
+        member->change_target = named->id;
+        adding_await_promotion(member);
+        return;
+    }
+    member->phase = PHASE_IDENTIFY;
+    member->identify_cookie = ++member->next_cookie;
+    identification = xmalloc(sizeof *identification);
+    *identification = (struct identification){.member = member, .cookie = member->identify_cookie};
+    member->host->identify(member->host, change->peer_address, IDENTIFY_TIMEOUT_MS, identified,
+                           identification);
+}
+
+void adding_advance(struct member *member) {
+    const struct server *server = configuration_find(&member->committed, member->awaited);
+    const struct change *change = member->awaiting;
+    struct failure failure;
+
+    if (server && server->role == MEMBER_VOTER) {
+        finish_awaiting(member, NULL);
+    } else if (!server) {
+        failure_set(&failure, ERROR_UNAVAILABLE,
+                    "The node %s at %s fell silent, or was removed, before it had caught up; it "
+                    "was not added.",
+                    change->name, change->peer_address);
+        finish_awaiting(member, &failure);
+    } else if (!server->promoting) {
+        failure_set(&failure, ERROR_CONFIGURATION_CONFLICT,
+                    "Member %s was made a non-voter by another change.", change->name);
+        finish_awaiting(member, &failure);
+    }
+}
+
+void member_stop_awaiting(struct member *member) {
+    struct failure failure;
+
+    if (!member->awaiting)
+        return;
+    failure_set(&failure, ERROR_UNAVAILABLE,
+                "The node is stopping; member %s may still be promoted by the next leader.",
+                member->awaiting->name);
+    failure.outcome_unknown = true;
+    finish_awaiting(member, &failure);
+}
