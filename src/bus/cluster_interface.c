@@ -35,6 +35,23 @@ static int read_add_voter(sd_bus_message *message, Raftkv__V1__Request *request)
                                      &body->expected_configuration_index);
 }
 
+static int read_add_nonvoter(sd_bus_message *message, Raftkv__V1__Request *request) {
+    Raftkv__V1__AddNonvoterRequest *body = xmalloc(sizeof *body);
+    int r;
+
+    raftkv__v1__add_nonvoter_request__init(body);
+    request->body_case = RAFTKV__V1__REQUEST__BODY_ADD_NONVOTER;
+    request->add_nonvoter = body;
+    r = read_text(message, &body->name);
+    if (r < 0)
+        return r;
+    r = read_text(message, &body->peer_address);
+    if (r < 0)
+        return r;
+    return sd_bus_message_read_basic(message, SD_BUS_TYPE_UINT64,
+                                     &body->expected_configuration_index);
+}
+
 static int read_remove_server(sd_bus_message *message, Raftkv__V1__Request *request) {
     Raftkv__V1__RemoveServerRequest *body = xmalloc(sizeof *body);
     int r;
@@ -61,6 +78,20 @@ static int read_demote_voter(sd_bus_message *message, Raftkv__V1__Request *reque
         return r;
     return sd_bus_message_read_basic(message, SD_BUS_TYPE_UINT64,
                                      &body->expected_configuration_index);
+}
+
+static int read_force_remove_server(sd_bus_message *message, Raftkv__V1__Request *request) {
+    int r = read_remove_server(message, request);
+
+    request->remove_server->force = true;
+    return r;
+}
+
+static int read_force_demote_voter(sd_bus_message *message, Raftkv__V1__Request *request) {
+    int r = read_demote_voter(message, request);
+
+    request->demote_voter->force = true;
+    return r;
 }
 
 static int write_configuration(sd_bus_message *reply, const Raftkv__V1__Response *response,
@@ -141,12 +172,26 @@ static const struct method methods[] = {
      .read = read_add_voter,
      .body = RAFTKV__V1__RESPONSE__BODY_CONFIGURATION,
      .write = write_configuration},
+    {.member = "AddNonvoter",
+     .read = read_add_nonvoter,
+     .body = RAFTKV__V1__RESPONSE__BODY_CONFIGURATION,
+     .write = write_configuration},
     {.member = "RemoveServer",
      .read = read_remove_server,
      .body = RAFTKV__V1__RESPONSE__BODY_CONFIGURATION,
      .write = write_configuration},
+    {.member = "ForceRemoveServer",
+     .timeout_ms = REQUEST_TIMEOUT_MAX_MS,
+     .read = read_force_remove_server,
+     .body = RAFTKV__V1__RESPONSE__BODY_CONFIGURATION,
+     .write = write_configuration},
     {.member = "DemoteVoter",
      .read = read_demote_voter,
+     .body = RAFTKV__V1__RESPONSE__BODY_CONFIGURATION,
+     .write = write_configuration},
+    {.member = "ForceDemoteVoter",
+     .timeout_ms = REQUEST_TIMEOUT_MAX_MS,
+     .read = read_force_demote_voter,
      .body = RAFTKV__V1__RESPONSE__BODY_CONFIGURATION,
      .write = write_configuration},
     {.member = "TransferLeadership",
@@ -173,11 +218,24 @@ const sd_bus_vtable cluster_vtable[] = {
                                         "t", expected_configuration_index),
                             SD_BUS_RESULT("t", configuration_index),
                             handle, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("AddNonvoter",
+                            SD_BUS_ARGS("s", name, "s", peer_address,
+                                        "t", expected_configuration_index),
+                            SD_BUS_RESULT("t", configuration_index),
+                            handle, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("RemoveServer",
                             SD_BUS_ARGS("s", name, "t", expected_configuration_index),
                             SD_BUS_RESULT("t", configuration_index),
                             handle, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("ForceRemoveServer",
+                            SD_BUS_ARGS("s", name, "t", expected_configuration_index),
+                            SD_BUS_RESULT("t", configuration_index),
+                            handle, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("DemoteVoter",
+                            SD_BUS_ARGS("s", name, "t", expected_configuration_index),
+                            SD_BUS_RESULT("t", configuration_index),
+                            handle, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("ForceDemoteVoter",
                             SD_BUS_ARGS("s", name, "t", expected_configuration_index),
                             SD_BUS_RESULT("t", configuration_index),
                             handle, SD_BUS_VTABLE_UNPRIVILEGED),

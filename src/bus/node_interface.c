@@ -237,6 +237,42 @@ static int write_snapshot(sd_bus_message *reply, const Raftkv__V1__Response *res
     return results_append(reply, "tt", response->snapshot->index, response->snapshot->milliseconds);
 }
 
+/* ---- Barrier and VerifyLeader ---- */
+
+static int read_barrier(sd_bus_message *message, Raftkv__V1__Request *request) {
+    Raftkv__V1__BarrierRequest *body = xmalloc(sizeof *body);
+
+    (void)message;
+    raftkv__v1__barrier_request__init(body);
+    request->body_case = RAFTKV__V1__REQUEST__BODY_BARRIER;
+    request->barrier = body;
+    return 0;
+}
+
+static int write_barrier(sd_bus_message *reply, const Raftkv__V1__Response *response,
+                         struct failure *failure) {
+    (void)failure;
+    return results_append(reply, "t", response->barrier->index);
+}
+
+static int read_verify_leader(sd_bus_message *message, Raftkv__V1__Request *request) {
+    Raftkv__V1__VerifyLeaderRequest *body = xmalloc(sizeof *body);
+
+    (void)message;
+    raftkv__v1__verify_leader_request__init(body);
+    request->body_case = RAFTKV__V1__REQUEST__BODY_VERIFY_LEADER;
+    request->verify_leader = body;
+    return 0;
+}
+
+static int write_verify_leader(sd_bus_message *reply, const Raftkv__V1__Response *response,
+                               struct failure *failure) {
+    int r = text_append_clean(reply, response->verify_leader->leader);
+
+    (void)failure;
+    return r < 0 ? r : results_append(reply, "t", response->verify_leader->term);
+}
+
 static const struct method methods[] = {
     {.member = "GetStatus",
      .open = true,
@@ -247,6 +283,14 @@ static const struct method methods[] = {
      .read = read_snapshot,
      .body = RAFTKV__V1__RESPONSE__BODY_SNAPSHOT,
      .write = write_snapshot},
+    {.member = "Barrier",
+     .read = read_barrier,
+     .body = RAFTKV__V1__RESPONSE__BODY_BARRIER,
+     .write = write_barrier},
+    {.member = "VerifyLeader",
+     .read = read_verify_leader,
+     .body = RAFTKV__V1__RESPONSE__BODY_VERIFY_LEADER,
+     .write = write_verify_leader},
     {.member = NULL},
 };
 
@@ -274,6 +318,14 @@ const sd_bus_vtable node_vtable[] = {
                             SD_BUS_ARGS("t", token),
                             SD_BUS_NO_RESULT,
                             backups_handle, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("Barrier",
+                            SD_BUS_NO_ARGS,
+                            SD_BUS_RESULT("t", index),
+                            handle, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("VerifyLeader",
+                            SD_BUS_NO_ARGS,
+                            SD_BUS_RESULT("s", leader, "t", term),
+                            handle, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_PROPERTY("Name", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("MemberID", "t", get_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("ClusterID", "t", get_property, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),

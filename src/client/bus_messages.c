@@ -47,6 +47,10 @@ static int append_arguments(sd_bus_message *m, const Request *request) {
         return sd_bus_message_append(m, "sst", request->add_voter->name,
                                      request->add_voter->peer_address,
                                      request->add_voter->expected_configuration_index);
+    case RAFTKV__V1__REQUEST__BODY_ADD_NONVOTER:
+        return sd_bus_message_append(m, "sst", request->add_nonvoter->name,
+                                     request->add_nonvoter->peer_address,
+                                     request->add_nonvoter->expected_configuration_index);
     case RAFTKV__V1__REQUEST__BODY_REMOVE_SERVER:
         return sd_bus_message_append(m, "st", request->remove_server->name,
                                      request->remove_server->expected_configuration_index);
@@ -90,12 +94,21 @@ static struct method method_of(const Request *request) {
     case RAFTKV__V1__REQUEST__BODY_BACKUP:
         return (struct method){"org.raftkv1.Node",
                                request->backup->end ? "EndBackup" : "ReadBackup"};
+    case RAFTKV__V1__REQUEST__BODY_BARRIER:
+        return (struct method){"org.raftkv1.Node", "Barrier"};
+    case RAFTKV__V1__REQUEST__BODY_VERIFY_LEADER:
+        return (struct method){"org.raftkv1.Node", "VerifyLeader"};
     case RAFTKV__V1__REQUEST__BODY_ADD_VOTER:
         return (struct method){"org.raftkv1.Cluster", "AddVoter"};
+    case RAFTKV__V1__REQUEST__BODY_ADD_NONVOTER:
+        return (struct method){"org.raftkv1.Cluster", "AddNonvoter"};
     case RAFTKV__V1__REQUEST__BODY_REMOVE_SERVER:
-        return (struct method){"org.raftkv1.Cluster", "RemoveServer"};
+        return (struct method){"org.raftkv1.Cluster", request->remove_server->force
+                                                          ? "ForceRemoveServer"
+                                                          : "RemoveServer"};
     case RAFTKV__V1__REQUEST__BODY_DEMOTE_VOTER:
-        return (struct method){"org.raftkv1.Cluster", "DemoteVoter"};
+        return (struct method){"org.raftkv1.Cluster",
+                               request->demote_voter->force ? "ForceDemoteVoter" : "DemoteVoter"};
     case RAFTKV__V1__REQUEST__BODY_TRANSFER_LEADERSHIP:
         return (struct method){"org.raftkv1.Cluster", "TransferLeadership"};
     default:
@@ -453,6 +466,25 @@ static int read_transfer(sd_bus_message *m, Response *response) {
     return r;
 }
 
+static int read_barrier(sd_bus_message *m, Response *response) {
+    response->barrier = xmalloc(sizeof *response->barrier);
+    raftkv__v1__barrier_response__init(response->barrier);
+    response->body_case = RAFTKV__V1__RESPONSE__BODY_BARRIER;
+    return sd_bus_message_read(m, "t", &response->barrier->index);
+}
+
+static int read_verify_leader(sd_bus_message *m, Response *response) {
+    const char *leader = "";
+    int r;
+
+    response->verify_leader = xmalloc(sizeof *response->verify_leader);
+    raftkv__v1__verify_leader_response__init(response->verify_leader);
+    response->body_case = RAFTKV__V1__RESPONSE__BODY_VERIFY_LEADER;
+    r = sd_bus_message_read(m, "st", &leader, &response->verify_leader->term);
+    set_string(&response->verify_leader->leader, leader);
+    return r;
+}
+
 static int read_body(sd_bus_message *m, const Request *request, const char *node,
                      Response *response) {
     switch (request->body_case) {
@@ -474,6 +506,10 @@ static int read_body(sd_bus_message *m, const Request *request, const char *node
         return read_backup(m, response, request->backup->end);
     case RAFTKV__V1__REQUEST__BODY_TRANSFER_LEADERSHIP:
         return read_transfer(m, response);
+    case RAFTKV__V1__REQUEST__BODY_BARRIER:
+        return read_barrier(m, response);
+    case RAFTKV__V1__REQUEST__BODY_VERIFY_LEADER:
+        return read_verify_leader(m, response);
     default:
         return read_configuration(m, response);
     }

@@ -261,6 +261,19 @@ static int run_add_voter(struct session *session, const struct arguments *argume
     return change_configuration(session, &request);
 }
 
+static int run_add_nonvoter(struct session *session, const struct arguments *arguments) {
+    Raftkv__V1__AddNonvoterRequest body;
+    Request request = RAFTKV__V1__REQUEST__INIT;
+
+    raftkv__v1__add_nonvoter_request__init(&body);
+    body.name = name_field(arguments->positional[0]);
+    body.peer_address = name_field(arguments->positional[1]);
+    body.expected_configuration_index = arguments->expected_index;
+    request.body_case = RAFTKV__V1__REQUEST__BODY_ADD_NONVOTER;
+    request.add_nonvoter = &body;
+    return change_configuration(session, &request);
+}
+
 static int run_remove_server(struct session *session, const struct arguments *arguments) {
     Raftkv__V1__RemoveServerRequest body;
     Request request = RAFTKV__V1__REQUEST__INIT;
@@ -268,6 +281,7 @@ static int run_remove_server(struct session *session, const struct arguments *ar
     raftkv__v1__remove_server_request__init(&body);
     body.name = name_field(arguments->positional[0]);
     body.expected_configuration_index = arguments->expected_index;
+    body.force = arguments->force;
     request.body_case = RAFTKV__V1__REQUEST__BODY_REMOVE_SERVER;
     request.remove_server = &body;
     return change_configuration(session, &request);
@@ -280,6 +294,7 @@ static int run_demote_voter(struct session *session, const struct arguments *arg
     raftkv__v1__demote_voter_request__init(&body);
     body.name = name_field(arguments->positional[0]);
     body.expected_configuration_index = arguments->expected_index;
+    body.force = arguments->force;
     request.body_case = RAFTKV__V1__REQUEST__BODY_DEMOTE_VOTER;
     request.demote_voter = &body;
     return change_configuration(session, &request);
@@ -299,6 +314,36 @@ static int run_transfer(struct session *session, const struct arguments *argumen
     r = session_call(session, &request, &response);
     if (r == 0)
         output_transfer(&session->output, response->transfer_leadership);
+    return r;
+}
+
+static int run_barrier(struct session *session, const struct arguments *arguments) {
+    Raftkv__V1__BarrierRequest body = RAFTKV__V1__BARRIER_REQUEST__INIT;
+    Request request = RAFTKV__V1__REQUEST__INIT;
+    _cleanup_(free_response) Response *response = NULL;
+    int r;
+
+    (void)arguments;
+    request.body_case = RAFTKV__V1__REQUEST__BODY_BARRIER;
+    request.barrier = &body;
+    r = session_call(session, &request, &response);
+    if (r == 0)
+        output_barrier(&session->output, response->barrier);
+    return r;
+}
+
+static int run_verify_leader(struct session *session, const struct arguments *arguments) {
+    Raftkv__V1__VerifyLeaderRequest body = RAFTKV__V1__VERIFY_LEADER_REQUEST__INIT;
+    Request request = RAFTKV__V1__REQUEST__INIT;
+    _cleanup_(free_response) Response *response = NULL;
+    int r;
+
+    (void)arguments;
+    request.body_case = RAFTKV__V1__REQUEST__BODY_VERIFY_LEADER;
+    request.verify_leader = &body;
+    r = session_call(session, &request, &response);
+    if (r == 0)
+        output_verify_leader(&session->output, response->verify_leader);
     return r;
 }
 
@@ -348,15 +393,38 @@ const struct command commands[] = {
      "NAME, "
      "adds it as a non-voter, lets it catch up and promotes it. Answered when it is promoted.",
      OPTION_BIT(OPTION_EXPECTED_INDEX), 2, 2, run_add_voter},
-    {"remove-server", "NAME", "Remove a member", "Removes the member from the cluster.",
-     OPTION_BIT(OPTION_EXPECTED_INDEX), 1, 1, run_remove_server},
+    {"add-nonvoter", "NAME PEER-ADDRESS", "Add a node to the cluster as a non-voter",
+     "Contacts the node that listens for peers at PEER-ADDRESS (HOST:PORT), checks that it is "
+     "NAME, "
+     "and adds it as a non-voter: it replicates, and does not count in majorities. Answered when "
+     "it "
+     "is a member; it catches up after that. add-voter makes it a voter.",
+     OPTION_BIT(OPTION_EXPECTED_INDEX), 2, 2, run_add_nonvoter},
+    {"remove-server", "NAME", "Remove a member",
+     "Removes the member from the cluster. Refused as WouldLoseQuorum when fewer than a majority "
+     "of "
+     "the voters that would remain answer. With --force it is begun even so: it is done, and "
+     "writes "
+     "go on, only when enough of them answer again; if they never do, the cluster is lost.",
+     OPTION_BIT(OPTION_EXPECTED_INDEX) | OPTION_BIT(OPTION_FORCE), 1, 1, run_remove_server},
     {"demote-voter", "NAME", "Make a voter a non-voter",
-     "Makes the voter a non-voter: it goes on replicating, and does not count in majorities.",
-     OPTION_BIT(OPTION_EXPECTED_INDEX), 1, 1, run_demote_voter},
+     "Makes the voter a non-voter: it goes on replicating, and does not count in majorities. "
+     "WouldLoseQuorum and --force are as for remove-server.",
+     OPTION_BIT(OPTION_EXPECTED_INDEX) | OPTION_BIT(OPTION_FORCE), 1, 1, run_demote_voter},
     {"transfer-leadership", "[NAME]", "Hand leadership to another voter",
      "Hands leadership to the named voter, or to the most up-to-date one. Answered when the new "
-     "leader is known.",
+     "leader is known; Timeout when the voter does not catch up in time: then the old leader "
+     "serves "
+     "on.",
      0, 0, 1, run_transfer},
+    {"barrier", "", "Wait until everything proposed before is applied",
+     "Writes an entry that does nothing, and waits until the leader has applied it. Prints its "
+     "index.",
+     0, 0, 0, run_barrier},
+    {"verify-leader", "", "Confirm who leads",
+     "Has the leader confirm with a majority of the voters that it leads, and prints its name and "
+     "the term.",
+     0, 0, 0, run_verify_leader},
     {"snapshot", "", "Compact the log of a node",
      "Flushes the state of the asked node, and drops what of its log the state holds, but for the "
      "trailing entries. A node does so by itself when enough has gathered. Prints the index up to "

@@ -34,6 +34,7 @@ static const struct {
     [OPTION_KEYS_ONLY] = {"keys-only", NULL, "Leave the values out"},
     [OPTION_EXPECTED_INDEX] = {"expected-index", "INDEX",
                                "Refuse unless the configuration index (see members) is this one"},
+    [OPTION_FORCE] = {"force", NULL, "Do it even if too few of the remaining voters answer now"},
 };
 
 static int wrong(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -144,6 +145,9 @@ static int take_option(struct arguments *arguments, enum option_id id, const cha
         return 0;
     case OPTION_EXPECTED_INDEX:
         return parse_number("expected-index", value, &arguments->expected_index);
+    case OPTION_FORCE:
+        arguments->force = true;
+        return 0;
     default:
         return -EINVAL; /* unknown: getopt has said so */
     }

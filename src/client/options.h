@@ -21,6 +21,7 @@ enum option_id {
     OPTION_LIMIT,
     OPTION_KEYS_ONLY,
     OPTION_EXPECTED_INDEX,
+    OPTION_FORCE,
     OPTION_COUNT
 };
 
@@ -54,7 +55,7 @@ struct arguments {
     bool json;
     uint32_t timeout_ms;
     const char *file;
-    bool raw, stale, keys_only;
+    bool raw, stale, keys_only, force;
     const char *from;
     uint64_t limit;          /* of a list; 0: none */
     uint64_t expected_index; /* 0: any */

@@ -389,6 +389,33 @@ void output_transfer(const struct output *output,
     fprintf(output->file, "leader %s\n", leader);
 }
 
+void output_barrier(const struct output *output, const Raftkv__V1__BarrierResponse *response) {
+    if (output->json) {
+        struct json_object *object = json_object_new_object();
+
+        add_number(object, "index", response->index);
+        print_json(output, object);
+        return;
+    }
+    fprintf(output->file, "index %" PRIu64 "\n", response->index);
+}
+
+void output_verify_leader(const struct output *output,
+                          const Raftkv__V1__VerifyLeaderResponse *response) {
+    _cleanup_free_ char *leader = NULL;
+
+    if (output->json) {
+        struct json_object *object = json_object_new_object();
+
+        add_string(object, "leader", response->leader);
+        add_number(object, "term", response->term);
+        print_json(output, object);
+        return;
+    }
+    leader = text_cell(response->leader);
+    fprintf(output->file, "leader %s, term %" PRIu64 "\n", leader, response->term);
+}
+
 void output_snapshot(const struct output *output, const Raftkv__V1__SnapshotResponse *response) {
     if (output->json) {
         struct json_object *object = json_object_new_object();

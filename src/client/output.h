@@ -20,8 +20,10 @@
  *             time since it began
  *   members  {"cluster_id", "configuration_index", "members": [{"name", "id", "role",
  *             "peer_address", "client_address", "leader", "promoting"}]}
- *   add-voter, remove-server, demote-voter   {"configuration_index"}
+ *   add-voter, add-nonvoter, remove-server, demote-voter   {"configuration_index"}
  *   transfer-leadership                      {"leader"}
+ *   barrier                                  {"index"}
+ *   verify-leader                            {"leader", "term"}
  *   snapshot                                 {"index", "milliseconds"}
  *   backup, check                            {"index", "term", "records", "bytes" (of keys and
  *             values), "size" (of the file), "cluster_id", "version"}; of a backup to standard
@@ -61,6 +63,9 @@ void output_configuration(const struct output *output,
 void output_transfer(const struct output *output,
                      const Raftkv__V1__TransferLeadershipResponse *response);
 
+void output_barrier(const struct output *output, const Raftkv__V1__BarrierResponse *response);
+void output_verify_leader(const struct output *output,
+                          const Raftkv__V1__VerifyLeaderResponse *response);
 void output_snapshot(const struct output *output, const Raftkv__V1__SnapshotResponse *response);
 void output_backup(const struct output *output, const struct backup_summary *summary);
 

@@ -37,6 +37,8 @@ bool transport_request_writes(const Raftkv__V1__Request *request) {
     case RAFTKV__V1__REQUEST__BODY_MEMBERS:
     case RAFTKV__V1__REQUEST__BODY_SNAPSHOT: /* once more does no harm */
     case RAFTKV__V1__REQUEST__BODY_BACKUP:
+    case RAFTKV__V1__REQUEST__BODY_BARRIER: /* nor here */
+    case RAFTKV__V1__REQUEST__BODY_VERIFY_LEADER:
         return false;
     default:
         return true;
@@ -49,6 +51,7 @@ bool transport_response_fits(const Raftkv__V1__Request *request,
         return response->error->code != RAFTKV__V1__ERROR_CODE__ERROR_CODE_OK;
     switch (request->body_case) {
     case RAFTKV__V1__REQUEST__BODY_ADD_VOTER:
+    case RAFTKV__V1__REQUEST__BODY_ADD_NONVOTER:
     case RAFTKV__V1__REQUEST__BODY_REMOVE_SERVER:
     case RAFTKV__V1__REQUEST__BODY_DEMOTE_VOTER:
         return response->body_case == RAFTKV__V1__RESPONSE__BODY_CONFIGURATION;

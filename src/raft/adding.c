@@ -36,6 +36,15 @@ void adding_await_promotion(struct member *member) {
 
 /* ---- identifying ---- */
 
+static enum member_role wanted_role(const struct change *change) {
+    return change->kind == CHANGE_ADD_VOTER ? MEMBER_VOTER : MEMBER_STANDBY;
+}
+
+/* Whether this member of the wanted name and address is what the change wants it to be. */
+static bool is_added(const struct change *change, const struct server *server) {
+    return server->role == wanted_role(change) && !server->promoting;
+}
+
 struct identification {
     struct member *member;
     uint64_t cookie;
@@ -91,7 +100,11 @@ static int check_identity(const struct member *member, const struct change *chan
 static void add_identified(struct member *member, const struct identity *identity) {
     struct change *change = member->change;
     struct configuration configuration = member->committed;
-    struct server newcomer = {.id = identity->member_id, .role = MEMBER_STANDBY, .promoting = true};
+    struct server newcomer = {
+        .id = identity->member_id,
+        .role = MEMBER_STANDBY,
+        .promoting = wanted_role(change) == MEMBER_VOTER,
+    };
     const struct server *known;
     struct failure failure;
 
@@ -108,7 +121,7 @@ static void add_identified(struct member *member, const struct identity *identit
         return;
     }
     known = configuration_find(&configuration, newcomer.id);
-    if (known && known->role == MEMBER_VOTER) {
+    if (known && is_added(change, known)) {
         membership_finish(member, NULL, configuration.index, NULL);
         return;
     }
@@ -121,11 +134,11 @@ static void add_identified(struct member *member, const struct identity *identit
     membership_commit(member, &configuration);
 }
 
-/* The voter that the change asks to add, if there is one; check_request() compared addresses. */
-static const struct server *named_voter(const struct member *member) {
+/* check_request() has compared the addresses. */
+static bool is_added_as_far_as_known(const struct member *member) {
     const struct server *named = configuration_find_name(&member->committed, member->change->name);
 
-    return named && named->role == MEMBER_VOTER ? named : NULL;
+    return named && is_added(member->change, named);
 }
 
 static void identified(void *data, const struct identity *identity, const struct failure *failure) {
@@ -139,9 +152,8 @@ static void identified(void *data, const struct identity *identity, const struct
         return;
     if (!failure)
         add_identified(member, identity);
-    else if (named_voter(member))
-        membership_finish(member, NULL, member->committed.index,
-                          NULL); /* as far as anyone can tell */
+    else if (is_added_as_far_as_known(member))
+        membership_finish(member, NULL, member->committed.index, NULL);
     else
         membership_fail(member, failure);
 }
@@ -159,6 +171,10 @@ static int check_request(const struct member *member, const struct change *chang
             strcmp(configuration->servers[i].peer_address, change->peer_address) == 0)
             return refuse_taken(&configuration->servers[i], "address", change->peer_address,
                                 failure);
+    if (named && change->kind == CHANGE_ADD_NONVOTER && !is_added(change, named))
+        return failure_set(failure, ERROR_ALREADY_EXISTS,
+                           "Member %s %s; demote it to make it a non-voter.", named->name,
+                           named->promoting ? "is being made a voter" : "is a voter");
     if (!named && configuration->count == MEMBERS_MAX)
         return failure_set(failure, ERROR_TOO_LARGE, "A cluster has at most %d members.",
                            MEMBERS_MAX);

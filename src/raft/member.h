@@ -104,14 +104,21 @@ void member_propose(struct member *member, struct proposal *proposal);
  * happened (yet) and that the request may be sent to the new leader (this is also how a leader that
  * must not remove or demote itself ends: it hands leadership over first).
  */
-enum change_kind { CHANGE_ADD_VOTER, CHANGE_REMOVE, CHANGE_DEMOTE, CHANGE_TRANSFER };
+enum change_kind {
+    CHANGE_ADD_VOTER,
+    CHANGE_ADD_NONVOTER,
+    CHANGE_REMOVE,
+    CHANGE_DEMOTE,
+    CHANGE_TRANSFER
+};
 
 struct change {
     enum change_kind kind;
     char name[MEMBER_NAME_MAX + 1];     /* TRANSFER: empty means the most up-to-date voter */
-    char peer_address[ADDRESS_MAX + 1]; /* ADD_VOTER */
-    uint64_t expected_index;            /* configuration index, or 0 */
-    uint64_t deadline; /* host time by which the caller wants it; a transfer gives up then */
+    char peer_address[ADDRESS_MAX + 1]; /* ADD_VOTER, ADD_NONVOTER */
+    bool force; /* REMOVE, DEMOTE: even if too few live voters are left to carry it out */
+    uint64_t expected_index; /* configuration index, or 0 */
+    uint64_t deadline;       /* host time by which the caller wants it; a transfer gives up then */
     /* configuration_index: the new one. leader: TRANSFER: the new leader's name. */
     void (*done)(struct change *change, const struct failure *failure, uint64_t configuration_index,
                  const char *leader);

@@ -3,6 +3,7 @@
  * out. Each has a phase:
  *
  *   add voter   IDENTIFY -> COMMIT (standby, marked promoting) -> awaits its promotion -> done
+ *   add standby IDENTIFY -> COMMIT -> done
  *   remove      [LISTEN ->] [TRANSFER if it is the leader itself ->] COMMIT -> done
  *   demote      [LISTEN ->] [TRANSFER if it is the leader itself ->] COMMIT -> done
  *   transfer    TRANSFER -> done
@@ -71,7 +72,9 @@ void membership_applied(struct member *member, uint64_t index) {
         return;
     }
     journal(LOG_NOTICE, "Member %s was %s.", change->name,
-            change->kind == CHANGE_REMOVE ? "removed" : "made a non-voter");
+            change->kind == CHANGE_REMOVE         ? "removed"
+            : change->kind == CHANGE_ADD_NONVOTER ? "added as a non-voter"
+                                                  : "made a non-voter");
     membership_finish(member, NULL, index, NULL);
 }
 
@@ -204,6 +207,17 @@ static void advance_transfer(struct member *member) {
 
 /* ---- removing and demoting ---- */
 
+/* Whoever forces a change knows that voters which don't answer now come back: until then nothing is
+ * committed. The last voter can't be let go by force either. */
+static bool may_force(const struct member *member, const struct failure *against) {
+    if (!member->change->force || configuration_voters(&member->committed) == 1)
+        return false;
+    journal(LOG_WARNING, "Member %s is %s by force: %s", member->change->name,
+            member->change->kind == CHANGE_REMOVE ? "removed" : "made a non-voter",
+            against->message);
+    return true;
+}
+
 static void start_reducing(struct member *member) {
     struct change *change = member->change;
     struct configuration configuration = member->committed;
@@ -219,7 +233,8 @@ static void start_reducing(struct member *member) {
         membership_finish(member, NULL, configuration.index, NULL);
         return;
     }
-    if (server->role == MEMBER_VOTER && !quorum_survives(member, server->id, &failure)) {
+    if (server->role == MEMBER_VOTER && !quorum_survives(member, server->id, &failure) &&
+        !may_force(member, &failure)) {
         member->phase = PHASE_LISTEN;
         if (configuration_voters(&configuration) == 1 || is_old_enough(member))
             membership_fail(member, &failure);
@@ -325,6 +340,7 @@ void member_change(struct member *member, struct change *change) {
     adopt(member, change);
     switch (change->kind) {
     case CHANGE_ADD_VOTER:
+    case CHANGE_ADD_NONVOTER:
         adding_start(member);
         break;
     case CHANGE_REMOVE:

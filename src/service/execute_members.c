@@ -91,15 +91,23 @@ static void describe(const Raftkv__V1__Request *request, struct change *change) 
         peer_address = request->add_voter->peer_address;
         change->expected_index = request->add_voter->expected_configuration_index;
         break;
+    case RAFTKV__V1__REQUEST__BODY_ADD_NONVOTER:
+        change->kind = CHANGE_ADD_NONVOTER;
+        name = request->add_nonvoter->name;
+        peer_address = request->add_nonvoter->peer_address;
+        change->expected_index = request->add_nonvoter->expected_configuration_index;
+        break;
     case RAFTKV__V1__REQUEST__BODY_REMOVE_SERVER:
         change->kind = CHANGE_REMOVE;
         name = request->remove_server->name;
         change->expected_index = request->remove_server->expected_configuration_index;
+        change->force = request->remove_server->force;
         break;
     case RAFTKV__V1__REQUEST__BODY_DEMOTE_VOTER:
         change->kind = CHANGE_DEMOTE;
         name = request->demote_voter->name;
         change->expected_index = request->demote_voter->expected_configuration_index;
+        change->force = request->demote_voter->force;
         break;
     default:
         change->kind = CHANGE_TRANSFER;

@@ -214,10 +214,17 @@ void read_enqueue(struct call *call) {
 }
 
 void call_read(struct call *call) {
-    if (call->request->body_case == RAFTKV__V1__REQUEST__BODY_MEMBERS)
+    switch (call->request->body_case) {
+    case RAFTKV__V1__REQUEST__BODY_MEMBERS:
         answer_members(call);
-    else
+        break;
+    case RAFTKV__V1__REQUEST__BODY_VERIFY_LEADER:
+        answer_verified(call);
+        break;
+    default:
         read_enqueue(call);
+        break;
+    }
 }
 
 static void execute_read(struct call *call, bool stale) {

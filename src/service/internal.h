@@ -18,6 +18,7 @@ enum {
     COMPLAIN_MS = 60 * 1000, /* between two journal messages about the same state of things */
     STATUS_ANSWER_MS = 2000, /* for another member's own status */
     CLUSTER_STATUS_MAX = 64, /* status requests that ask all members, under way at once */
+    BARRIER_SIZE = 8,        /* zero bytes: what libraft's own barrier is */
     READ_BATCH_MAX = 1024,   /* reads in one job */
     READ_BATCH_BYTES_MAX = 16 * 1024 * 1024, /* of answers of one job; then the rest has to wait */
 };
@@ -202,6 +203,8 @@ void execute_change(struct call *call);
 void execute_status(struct call *call);
 void execute_snapshot(struct call *call);
 void execute_backup(struct call *call);
+void execute_barrier(struct call *call);
+void execute_verify_leader(struct call *call);
 
 /* Has call_read() called when everything acknowledged before now is applied here. */
 void read_index_wait(struct call *call);
@@ -213,6 +216,7 @@ void read_enqueue(struct call *call);
 void read_submit(struct service *service);
 void read_deinit(struct service *service);
 void answer_members(struct call *call);
+void answer_verified(struct call *call);
 /* The call has no use for it any more; the change goes on. */
 void change_detach(struct call *call);
 /* A member's answer to a question of forward_send(). NULL: the answer makes no sense. */

@@ -12,8 +12,6 @@
 #include "base/memory.h"
 #include "service/internal.h"
 
-enum { BARRIER_SIZE = 8 }; /* zero bytes: what libraft's own barrier is */
-
 struct read_index_round {
     struct proposal barrier;
     struct service *service; /* NULL once it is gone */

@@ -85,22 +85,22 @@ static int validate_name(const char *name, struct failure *failure) {
     return 0;
 }
 
-static int validate_add_voter(const Raftkv__V1__AddVoterRequest *add, struct failure *failure) {
-    int r = validate_name(add->name, failure);
+static int validate_newcomer(const char *name, const char *peer_address, struct failure *failure) {
+    int r = validate_name(name, failure);
 
     if (r != 0)
         return r;
-    if (!address_valid(add->peer_address))
+    if (!address_valid(peer_address))
         return failure_set(failure, ERROR_INVALID_ARGUMENT,
                            "'%s' is not a peer address; an address is HOST:PORT, where HOST is a "
                            "name, an IPv4 address or an IPv6 address in brackets, and PORT 1 to "
                            "65535.",
-                           excerpt_of(add->peer_address).text);
-    if (address_is_wildcard(add->peer_address))
+                           excerpt_of(peer_address).text);
+    if (address_is_wildcard(peer_address))
         return failure_set(failure, ERROR_INVALID_ARGUMENT,
                            "The peer address '%s' is a wildcard; give an address at which the "
                            "other members reach the node.",
-                           excerpt_of(add->peer_address).text);
+                           excerpt_of(peer_address).text);
     return 0;
 }
 
@@ -125,11 +125,17 @@ static int validate_body(const Raftkv__V1__Request *request, struct failure *fai
     case RAFTKV__V1__REQUEST__BODY_STATUS:
     case RAFTKV__V1__REQUEST__BODY_SNAPSHOT:
     case RAFTKV__V1__REQUEST__BODY_MEMBERS:
+    case RAFTKV__V1__REQUEST__BODY_BARRIER:
+    case RAFTKV__V1__REQUEST__BODY_VERIFY_LEADER:
         return 0;
     case RAFTKV__V1__REQUEST__BODY_BACKUP:
         return validate_backup(request->backup, failure);
     case RAFTKV__V1__REQUEST__BODY_ADD_VOTER:
-        return validate_add_voter(request->add_voter, failure);
+        return validate_newcomer(request->add_voter->name, request->add_voter->peer_address,
+                                 failure);
+    case RAFTKV__V1__REQUEST__BODY_ADD_NONVOTER:
+        return validate_newcomer(request->add_nonvoter->name, request->add_nonvoter->peer_address,
+                                 failure);
     case RAFTKV__V1__REQUEST__BODY_REMOVE_SERVER:
         return validate_name(request->remove_server->name, failure);
     case RAFTKV__V1__REQUEST__BODY_DEMOTE_VOTER:

@@ -9,8 +9,8 @@ from fake_node import FakeNode
 from waiting import LIMIT
 
 COMMANDS = [
-    "put", "get", "delete", "list", "status", "members", "add-voter", "remove-server",
-    "demote-voter", "transfer-leadership", "help",
+    "put", "get", "delete", "list", "status", "members", "add-voter", "add-nonvoter",
+    "remove-server", "demote-voter", "transfer-leadership", "barrier", "verify-leader", "help",
 ]  # fmt: skip
 
 

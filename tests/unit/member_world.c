@@ -534,16 +534,29 @@ static void change_done(struct change *change, const struct failure *failure, ui
     snprintf(self->leader, sizeof self->leader, "%s", leader ? leader : "");
 }
 
-void world_change(uint64_t id, struct world_change *change, enum change_kind kind,
-                  const char *name) {
+static void begin_change(uint64_t id, struct world_change *change, enum change_kind kind,
+                         const char *name, bool force) {
     *change = (struct world_change){
-        .change = {.kind = kind, .deadline = world.now + 20000, .done = change_done},
+        .change = {.kind = kind,
+                   .force = force,
+                   .deadline = world.now + 20000,
+                   .done = change_done},
     };
     snprintf(change->change.name, sizeof change->change.name, "%s", name);
-    if (kind == CHANGE_ADD_VOTER) {
+    if (kind == CHANGE_ADD_VOTER || kind == CHANGE_ADD_NONVOTER) {
         struct server server = world_server((uint64_t)(name[4] - '0'), MEMBER_VOTER);
 
         strcpy(change->change.peer_address, server.peer_address);
     }
     member_change(world_node(id)->member, &change->change);
+}
+
+void world_change(uint64_t id, struct world_change *change, enum change_kind kind,
+                  const char *name) {
+    begin_change(id, change, kind, name, false);
+}
+
+void world_force_change(uint64_t id, struct world_change *change, enum change_kind kind,
+                        const char *name) {
+    begin_change(id, change, kind, name, true);
 }

@@ -129,6 +129,8 @@ struct world_change {
 };
 void world_change(uint64_t id, struct world_change *change, enum change_kind kind,
                   const char *name);
+void world_force_change(uint64_t id, struct world_change *change, enum change_kind kind,
+                        const char *name);
 /* Marks and cuts a member's log up to what it has applied, but for `trailing` entries. */
 void world_compact(uint64_t id, uint64_t trailing);
 struct server world_server(uint64_t id, enum member_role role);

@@ -350,7 +350,7 @@ static void list_bytes_answers_everything_about_each_key(void **state) {
 static void membership_changes_answer_the_configuration_index(void **state) {
     Raftkv__V1__ConfigurationResponse body = RAFTKV__V1__CONFIGURATION_RESPONSE__INIT;
     Raftkv__V1__Response response = RAFTKV__V1__RESPONSE__INIT;
-    _cleanup_message_ sd_bus_message *add = NULL, *removal = NULL, *demote = NULL;
+    _cleanup_message_ sd_bus_message *add = NULL, *removal = NULL, *demote = NULL, *standby = NULL;
 
     body.configuration_index = 31;
     response.body_case = RAFTKV__V1__RESPONSE__BODY_CONFIGURATION;
@@ -381,6 +381,34 @@ static void membership_changes_answer_the_configuration_index(void **state) {
     assert_int_equal(fake.last->body_case, RAFTKV__V1__REQUEST__BODY_DEMOTE_VOTER);
     assert_string_equal(fake.last->demote_voter->name, "nodeD");
     assert_int_equal(fake.last->demote_voter->expected_configuration_index, UINT64_MAX);
+    assert_false(fake.last->demote_voter->force);
+
+    standby = call(*state, CLUSTER, "AddNonvoter", "sst", "nodeE", "[::1]:4713", UINT64_C(3));
+    assert_success(standby);
+    assert_int_equal(fake.last->body_case, RAFTKV__V1__REQUEST__BODY_ADD_NONVOTER);
+    assert_string_equal(fake.last->add_nonvoter->name, "nodeE");
+    assert_string_equal(fake.last->add_nonvoter->peer_address, "[::1]:4713");
+    assert_int_equal(fake.last->add_nonvoter->expected_configuration_index, 3);
+}
+
+static void changes_by_force_are_methods_of_their_own(void **state) {
+    Raftkv__V1__ConfigurationResponse body = RAFTKV__V1__CONFIGURATION_RESPONSE__INIT;
+    Raftkv__V1__Response response = RAFTKV__V1__RESPONSE__INIT;
+    _cleanup_message_ sd_bus_message *removal = NULL, *demotion = NULL;
+
+    response.body_case = RAFTKV__V1__RESPONSE__BODY_CONFIGURATION;
+    response.configuration = &body;
+    fake.response = &response;
+    removal = call(*state, CLUSTER, "ForceRemoveServer", "st", "nodeC", UINT64_C(5));
+    assert_success(removal);
+    assert_int_equal(fake.last->body_case, RAFTKV__V1__REQUEST__BODY_REMOVE_SERVER);
+    assert_true(fake.last->remove_server->force);
+    assert_int_equal(fake.last->remove_server->expected_configuration_index, 5);
+    demotion = call(*state, CLUSTER, "ForceDemoteVoter", "st", "nodeC", UINT64_C(6));
+    assert_success(demotion);
+    assert_int_equal(fake.last->body_case, RAFTKV__V1__REQUEST__BODY_DEMOTE_VOTER);
+    assert_true(fake.last->demote_voter->force);
+    assert_int_equal(fake.last->demote_voter->expected_configuration_index, 6);
 }
 
 static void a_transfer_answers_the_new_leader(void **state) {
@@ -531,6 +559,7 @@ int main(void) {
         TEST(a_list_with_something_that_is_not_text_names_list_bytes),
         TEST(list_bytes_answers_everything_about_each_key),
         TEST(membership_changes_answer_the_configuration_index),
+        TEST(changes_by_force_are_methods_of_their_own),
         TEST(a_transfer_answers_the_new_leader),
         TEST(get_configuration_answers_every_member),
         TEST(every_error_has_its_name_and_message),

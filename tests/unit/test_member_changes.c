@@ -260,6 +260,131 @@ static void other_members_are_not_changed_while_a_promotion_is_awaited(void **st
     assert_false(change.done);
 }
 
+/* ---- non-voters ---- */
+
+/* An AddNonvoter of node 4 to the voters 1 to 3. Returns the leader. */
+static uint64_t add_4_as_a_non_voter(void) {
+    uint64_t leader;
+
+    world_start(4, 3);
+    assert_true(world_run(world_has_leader, 10000));
+    leader = world_leader();
+    world_change(leader, &change, CHANGE_ADD_NONVOTER, "node4");
+    answer_identify(4);
+    assert_true(world_run(change_is_done, 1000));
+    assert_true(change.succeeded);
+    return leader;
+}
+
+static void a_non_voter_is_added_and_stays_one(void **state) {
+    uint64_t leader = add_4_as_a_non_voter();
+    const struct server *server;
+
+    (void)state;
+    world_pass(5000);
+    assert_int_equal(world_node(4)->applied, world_node(leader)->applied);
+    server = configuration_find(member_configuration(world_node(leader)->member), 4);
+    assert_non_null(server);
+    assert_int_equal(server->role, MEMBER_STANDBY);
+    assert_false(server->promoting);
+    assert_int_equal(change.index, member_configuration(world_node(leader)->member)->index);
+}
+
+static void adding_a_non_voter_again_changes_nothing(void **state) {
+    uint64_t leader = add_4_as_a_non_voter(), index = change.index;
+
+    (void)state;
+    world_change(leader, &change, CHANGE_ADD_NONVOTER, "node4");
+    answer_identify(4);
+    assert_true(change.succeeded);
+    assert_int_equal(change.index, index);
+}
+
+static void a_non_voter_that_is_added_as_a_voter_becomes_one(void **state) {
+    uint64_t leader = add_4_as_a_non_voter();
+
+    (void)state;
+    world_change(leader, &change, CHANGE_ADD_VOTER, "node4");
+    answer_identify(4);
+    assert_true(world_run(change_is_done, 5000));
+    assert_true(change.succeeded);
+    assert_int_equal(configuration_voters(member_configuration(world_node(leader)->member)), 4);
+}
+
+static void a_voter_is_not_made_a_non_voter_by_adding_it(void **state) {
+    uint64_t leader = await_a_promotion();
+
+    (void)state;
+    world_change(leader, &second, CHANGE_ADD_NONVOTER, "node4");
+    assert_true(second.done);
+    assert_int_equal(second.failure.code, ERROR_ALREADY_EXISTS);
+    assert_non_null(strstr(second.failure.message, "is being made a voter"));
+    world.filter = NULL;
+    assert_true(world_run(change_is_done, 5000));
+    world_change(leader, &second, CHANGE_ADD_NONVOTER, "node4");
+    assert_true(second.done);
+    assert_int_equal(second.failure.code, ERROR_ALREADY_EXISTS);
+    assert_non_null(strstr(second.failure.message, "is a voter"));
+}
+
+/* ---- by force ---- */
+
+static uint64_t silent;
+
+static bool lose_all_of_the_silent(const struct world_message *message,
+                                   const Raftkv__V1__PeerMessage *peer) {
+    (void)peer;
+    return message->from != silent && message->to != silent;
+}
+
+/* Three voters, of which one other than the leader is silent. Returns the name of the third. */
+static const char *silence_one(void) {
+    static char name[] = "node0";
+    uint64_t leader;
+
+    world_start(3, 3);
+    assert_true(world_run(world_has_leader, 10000));
+    leader = world_leader();
+    silent = leader % 3 + 1;
+    name[4] = (char)('0' + 6 - leader - silent);
+    world.filter = lose_all_of_the_silent;
+    world_pass(2 * ELECTION_MS);
+    assert_int_equal(world_leader(), leader);
+    return name;
+}
+
+static void by_force_a_voter_goes_once_the_silent_one_is_back(void **state) {
+    static const enum change_kind kinds[] = {CHANGE_REMOVE, CHANGE_DEMOTE};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        const char *name = silence_one();
+        uint64_t leader = world_leader();
+
+        world_change(leader, &change, kinds[i], name);
+        assert_true(world_run(change_is_done, 3 * ELECTION_MS));
+        assert_int_equal(change.failure.code, ERROR_WOULD_LOSE_QUORUM);
+        world_force_change(leader, &change, kinds[i], name);
+        world_pass(ELECTION_MS / 2);
+        assert_false(change.done);
+        world.filter = NULL;
+        assert_true(world_run(change_is_done, 1000));
+        assert_true(change.succeeded);
+        assert_int_equal(configuration_voters(member_configuration(world_node(leader)->member)), 2);
+        world_stop();
+    }
+    world_start(1, 1); /* for the teardown */
+}
+
+static void the_last_voter_stays_even_by_force(void **state) {
+    (void)state;
+    world_start(1, 1);
+    assert_true(world_run(world_has_leader, 1000));
+    world_force_change(1, &change, CHANGE_REMOVE, "node1");
+    assert_true(change.done);
+    assert_int_equal(change.failure.code, ERROR_WOULD_LOSE_QUORUM);
+}
+
 static void a_node_that_stops_awaits_no_promotion(void **state) {
     uint64_t leader = await_a_promotion();
 
@@ -291,6 +416,12 @@ int main(void) {
         TEST(a_standby_that_does_not_catch_up_can_be_demoted),
         TEST(leadership_moves_while_a_promotion_is_awaited),
         TEST(other_members_are_not_changed_while_a_promotion_is_awaited),
+        TEST(a_non_voter_is_added_and_stays_one),
+        TEST(adding_a_non_voter_again_changes_nothing),
+        TEST(a_non_voter_that_is_added_as_a_voter_becomes_one),
+        TEST(a_voter_is_not_made_a_non_voter_by_adding_it),
+        TEST(by_force_a_voter_goes_once_the_silent_one_is_back),
+        TEST(the_last_voter_stays_even_by_force),
         TEST(a_node_that_stops_awaits_no_promotion),
         TEST(a_member_that_ends_ends_the_change_that_awaits_a_promotion),
         TEST(L34_a_leader_that_crashed_demoting_the_other_voter_leads_again),

@@ -137,13 +137,17 @@ static void peer_addresses_can_be_dialled(void **state) {
     static char wildcards[][32] = {"0.0.0.0:4712", "[::]:4712"};
     char name[] = "nodeB", bad_name[] = "node B";
     Raftkv__V1__AddVoterRequest add;
+    Raftkv__V1__AddNonvoterRequest standby;
 
     (void)state;
     raftkv__v1__add_voter_request__init(&add);
-    add.name = name;
+    raftkv__v1__add_nonvoter_request__init(&standby);
+    add.name = standby.name = name;
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         add.peer_address = good[i];
         assert_refused(RAFTKV__V1__REQUEST__BODY_ADD_VOTER, &add, 0, "");
+        standby.peer_address = good[i];
+        assert_refused(RAFTKV__V1__REQUEST__BODY_ADD_NONVOTER, &standby, 0, "");
     }
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         add.peer_address = bad[i];
@@ -153,6 +157,9 @@ static void peer_addresses_can_be_dialled(void **state) {
     for (size_t i = 0; i < sizeof wildcards / sizeof wildcards[0]; i++) {
         add.peer_address = wildcards[i];
         assert_refused(RAFTKV__V1__REQUEST__BODY_ADD_VOTER, &add, ERROR_INVALID_ARGUMENT,
+                       "wildcard");
+        standby.peer_address = wildcards[i];
+        assert_refused(RAFTKV__V1__REQUEST__BODY_ADD_NONVOTER, &standby, ERROR_INVALID_ARGUMENT,
                        "wildcard");
     }
     add.peer_address = good[0];

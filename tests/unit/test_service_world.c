@@ -434,6 +434,18 @@ Raftkv__V1__Request *transfer_request(const char *name) {
     return new_request(RAFTKV__V1__REQUEST__BODY_TRANSFER_LEADERSHIP, &transfer.base);
 }
 
+Raftkv__V1__Request *barrier_request(void) {
+    Raftkv__V1__BarrierRequest barrier = RAFTKV__V1__BARRIER_REQUEST__INIT;
+
+    return new_request(RAFTKV__V1__REQUEST__BODY_BARRIER, &barrier.base);
+}
+
+Raftkv__V1__Request *verify_leader_request(void) {
+    Raftkv__V1__VerifyLeaderRequest verify = RAFTKV__V1__VERIFY_LEADER_REQUEST__INIT;
+
+    return new_request(RAFTKV__V1__REQUEST__BODY_VERIFY_LEADER, &verify.base);
+}
+
 /* ---- other members ---- */
 
 void forward_to_us(uint64_t from, uint64_t forward_id, Raftkv__V1__Request *request) {

@@ -95,6 +95,8 @@ Raftkv__V1__Request *status_request(bool cluster);
 Raftkv__V1__Request *members_request(bool stale);
 Raftkv__V1__Request *add_voter_request(const char *name, const char *address);
 Raftkv__V1__Request *transfer_request(const char *name);
+Raftkv__V1__Request *barrier_request(void);
+Raftkv__V1__Request *verify_leader_request(void);
 
 /* Hands in a request that another member has forwarded. */
 void forward_to_us(uint64_t from, uint64_t forward_id, Raftkv__V1__Request *request);

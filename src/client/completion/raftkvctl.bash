@@ -16,16 +16,17 @@ __raftkvctl_members() {
 }
 
 _raftkvctl() {
-    local commands='add-voter backup check delete demote-voter get help list members put remove-server snapshot status transfer-leadership'
+    local commands='add-nonvoter add-voter backup barrier check delete demote-voter get help list members put remove-server snapshot status transfer-leadership verify-leader'
     local global='--endpoints= --bus= --node= --output= --timeout= --help --version'
     local -A own=(
+        [add-nonvoter]='--expected-index='
         [add-voter]='--expected-index='
-        [demote-voter]='--expected-index='
+        [demote-voter]='--expected-index= --force'
         [get]='--raw --stale'
         [list]='--stale --from= --limit= --keys-only'
         [members]='--stale'
         [put]='--file='
-        [remove-server]='--expected-index='
+        [remove-server]='--expected-index= --force'
     )
     local current=${COMP_WORDS[COMP_CWORD]} command= positional=0 word i words
 

@@ -1,0 +1,283 @@
+"""What an administrator asks of a cluster: every operation, through every door, asked of the leader
+and of a follower. It must not matter."""
+
+import threading
+
+import pytest
+from doors import DOORS, make_door
+from protocol import raftkv
+from waiting import LIMIT, wait_until
+
+from cluster import free_port
+
+STATES = {raftkv.STATE_LEADER: "leader", raftkv.STATE_FOLLOWER: "follower"}
+
+
+@pytest.fixture(params=DOORS)
+def door(cluster, request):
+    return make_door(request.param, cluster.bus)
+
+
+@pytest.fixture(params=["leader", "follower"])
+def asked(cluster, request):
+    """The node that is asked."""
+    return cluster.leader() if request.param == "leader" else cluster.followers()[0]
+
+
+@pytest.fixture
+def newcomer(cluster):
+    """A node that waits to be added, or is a member for the time of the test."""
+    node = cluster.make_node("newcomer")
+    node.start()
+    yield node
+    cluster.outsiders.remove(node)
+    if "newcomer" in cluster.member_roles():
+        cluster.change("remove_server", name="newcomer")
+    node.kill()
+    node.remove_data()
+
+
+def add_as(cluster, role, node):
+    kind = {"voter": "add_voter", "nonvoter": "add_nonvoter"}[role]
+    cluster.change(kind, name=node.name, peer_address=node.peer_address)
+    assert cluster.member_roles()[node.name] == role
+
+
+def assert_is_now(cluster, answer, name, role):
+    """The change is there, and was answered with the index of its configuration."""
+    assert cluster.member_roles().get(name) == role
+    assert answer["configuration_index"] == cluster.members().configuration_index
+
+
+# The membership
+
+
+def test_a_voter_is_added(cluster, door, asked, newcomer):
+    answer = door.ask(asked, "add_voter", name="newcomer", peer_address=newcomer.peer_address)
+    assert_is_now(cluster, answer, "newcomer", "voter")
+    wait_until("it knows", lambda: newcomer.status().role == raftkv.ROLE_VOTER)
+
+
+def test_a_non_voter_is_added_and_replicates(cluster, door, asked, newcomer):
+    answer = door.ask(asked, "add_nonvoter", name="newcomer", peer_address=newcomer.peer_address)
+    assert_is_now(cluster, answer, "newcomer", "nonvoter")
+    revision = door.put(asked, "for-the-newcomer", "x")["revision"]
+    wait_until("it has it", lambda: newcomer.status().applied_index >= revision)
+    again = door.ask(asked, "add_nonvoter", name="newcomer", peer_address=newcomer.peer_address)
+    assert again == answer
+
+
+def test_a_voter_is_demoted(cluster, door, asked, newcomer):
+    add_as(cluster, "voter", newcomer)
+    answer = door.ask(asked, "demote_voter", name="newcomer")
+    assert_is_now(cluster, answer, "newcomer", "nonvoter")
+
+
+@pytest.mark.parametrize("role", ["voter", "nonvoter"])
+def test_a_server_is_removed(cluster, door, asked, newcomer, role):
+    add_as(cluster, role, newcomer)
+    answer = door.ask(asked, "remove_server", name="newcomer")
+    assert_is_now(cluster, answer, "newcomer", None)
+
+
+def test_the_expected_configuration_index_is_held_against_the_current_one(
+    cluster, door, asked, newcomer
+):
+    current = cluster.members().configuration_index
+    changes = [
+        ("add_nonvoter", {"name": "newcomer", "peer_address": newcomer.peer_address}),
+        ("add_voter", {"name": "newcomer", "peer_address": newcomer.peer_address}),
+        ("demote_voter", {"name": "newcomer"}),
+        ("remove_server", {"name": "newcomer"}),
+    ]
+    for kind, fields in changes:
+        for wrong in (current - 1, current + 1):
+            code = door.refusal(asked, kind, **fields, expected_configuration_index=wrong)
+            assert code == "ConfigurationConflict"
+        assert cluster.members().configuration_index == current
+        answer = door.ask(asked, kind, **fields, expected_configuration_index=current)
+        assert answer["configuration_index"] > current
+        current = answer["configuration_index"]
+
+
+def test_what_can_t_be_changed_is_refused_with_its_reason(cluster, door, asked):
+    voter = cluster.node("nodeB")
+    before = cluster.members()
+    for kind in ("remove_server", "demote_voter", "transfer_leadership"):
+        assert door.refusal(asked, kind, name="nobody") == "NotFound"
+        assert door.refusal(asked, kind, name="no name") == "InvalidArgument"
+    nowhere = f"127.0.0.1:{free_port()}"
+    for kind in ("add_voter", "add_nonvoter"):
+        assert door.refusal(asked, kind, name="nodeX", peer_address=nowhere) == "Unavailable"
+        assert door.refusal(asked, kind, name="nodeX", peer_address="x") == "InvalidArgument"
+        code = door.refusal(asked, kind, name="nodeX", peer_address=voter.peer_address)
+        assert code == "AlreadyExists"
+    code = door.refusal(asked, "add_nonvoter", name="nodeB", peer_address=voter.peer_address)
+    assert code == "AlreadyExists"
+    assert cluster.members() == before
+
+
+def test_the_configuration_is_told(cluster, door, asked):
+    leader = cluster.leader()
+    answer = door.members(asked)
+    assert answer["configuration_index"] > 0
+    assert answer["cluster_id"] == asked.status().cluster_id
+    assert [member["name"] for member in answer["members"]] == ["nodeA", "nodeB", "nodeC"]
+    for member in answer["members"]:
+        node = cluster.node(member["name"])
+        assert member["id"] == node.status().id
+        assert member["role"] == "voter" and not member["promoting"]
+        assert member["peer_address"] == node.peer_address
+        assert member["client_address"] == node.client_address
+        assert member["leader"] == (node is leader)
+
+
+# The leader
+
+
+def test_leadership_is_handed_to_the_named_voter(cluster, door, asked):
+    target = next(node for node in cluster.nodes if node is not cluster.leader())
+    answer = door.ask(asked, "transfer_leadership", name=target.name)
+    assert answer["leader"] == target.name
+    assert cluster.leader() is target
+
+
+def test_leadership_is_handed_to_another_voter_when_none_is_named(cluster, door, asked):
+    old = cluster.leader()
+    answer = door.ask(asked, "transfer_leadership")
+    assert answer["leader"] != old.name
+    assert cluster.leader().name == answer["leader"]
+
+
+def test_leadership_can_be_handed_to_who_has_it(cluster, door, asked):
+    leader = cluster.leader()
+    answer = door.ask(asked, "transfer_leadership", name=leader.name)
+    assert answer["leader"] == leader.name
+
+
+def test_the_leader_is_verified(cluster, door, asked):
+    leader = cluster.leader()
+    answer = door.ask(asked, "verify_leader")
+    assert answer == {"leader": leader.name, "term": leader.status().term}
+
+
+def test_a_barrier_is_behind_everything_before_it(cluster, door, asked):
+    revision = door.put(asked, "before-the-barrier", "x")["revision"]
+    index = door.ask(asked, "barrier")["index"]
+    assert index > revision
+    assert cluster.leader().status().applied_index >= index
+    assert door.ask(asked, "barrier")["index"] > index
+
+
+# What a node tells and does
+
+
+def test_a_write_is_told_its_revision(cluster, door, asked):
+    first = door.put(asked, "key", "1")["revision"]
+    assert door.put(asked, "key", "2")["revision"] > first
+    with cluster.nodes[0].client() as client:
+        assert client.get(b"key") == b"2"
+
+
+def test_the_log_is_compacted(cluster, door, asked):
+    revision = door.put(asked, "to-be-compacted", "x")["revision"]
+    wait_until("it is applied", lambda: asked.status().applied_index >= revision)
+    answer = door.ask(asked, "snapshot")
+    assert answer["index"] >= revision
+    assert asked.status().snapshot_index == answer["index"]
+
+
+def test_the_properties_are_what_the_status_says(cluster, asked):
+    cluster.wait_until_all_are_equal()
+    status = asked.status()
+    expected = {
+        "Name": status.name,
+        "State": STATES[status.state],
+        "Role": "voter",
+        "Term": status.term,
+        "Leader": cluster.leader().name,
+        "CommitIndex": status.commit_index,
+        "AppliedIndex": status.applied_index,
+        "LastIndex": status.last_index,
+    }
+    assert {name: cluster.bus.property(asked.name, name) for name in expected} == expected
+
+
+# With a voter that is silent
+
+
+@pytest.fixture(scope="module")
+def crippled(_shared_cluster):
+    """A cluster of its own, in which tests may pause a follower."""
+    from conftest import _close, _make
+
+    cluster = _make(3)
+    yield cluster
+    _close(cluster)
+
+
+@pytest.fixture(params=DOORS)
+def crippled_door(crippled, request):
+    return make_door(request.param, crippled.bus)
+
+
+@pytest.fixture(params=["leader", "follower"])
+def with_a_silent_voter(crippled, request):
+    """The leader, the follower that answers, the silent one, and which of them is asked."""
+    leader = crippled.leader()
+    answering, silent = [node for node in crippled.nodes if node is not leader]
+    silent.pause()
+    yield leader, answering, silent, leader if request.param == "leader" else answering
+    silent.resume()
+    if crippled.member_roles()[answering.name] != "voter":
+        crippled.add(answering)
+    crippled.wait_until_all_are_equal()
+
+
+def test_a_transfer_to_a_silent_voter_fails_in_time_and_the_leader_serves_on(
+    crippled_door, with_a_silent_voter
+):
+    leader, _, silent, asked = with_a_silent_voter
+    assert crippled_door.refusal(asked, "transfer_leadership", name=silent.name) == "Timeout"
+    assert leader.status().state == raftkv.STATE_LEADER
+    assert crippled_door.put(asked, "served-on", "x")["revision"]
+
+
+@pytest.mark.parametrize("kind", ["remove_server", "demote_voter"])
+def test_what_would_lose_the_quorum_is_refused(crippled_door, with_a_silent_voter, crippled, kind):
+    leader, answering, silent, asked = with_a_silent_voter
+    before = crippled.members(leader)
+    wait_until_the_leader_misses(leader, silent)
+    code = crippled_door.refusal(asked, kind, name=answering.name)
+    assert code == "WouldLoseQuorum"
+    assert crippled.members(leader) == before
+
+
+def test_by_force_it_is_done_when_the_silent_voter_is_back(
+    crippled_door, with_a_silent_voter, crippled
+):
+    leader, answering, silent, asked = with_a_silent_voter
+    wait_until_the_leader_misses(leader, silent)
+    answers = []
+
+    def demote():
+        answers.append(crippled_door.ask(asked, "demote_voter", name=answering.name, force=True))
+
+    thread = threading.Thread(target=demote)
+    thread.start()
+    wait_until("it is begun", lambda: "non-voter by force" in leader.said()[-2000:])
+    silent.resume()
+    thread.join(LIMIT)
+    assert answers and answers[0]["configuration_index"]
+    assert crippled.member_roles()[answering.name] == "nonvoter"
+
+
+def wait_until_the_leader_misses(leader, silent):
+    """A voter counts as silent when it has not answered for two election timeouts."""
+    with leader.client() as client:
+        wait_until(
+            f"{silent.name} does not answer",
+            lambda: not next(
+                m.answers for m in client.status(cluster=True).members if m.name == silent.name
+            ),
+        )
