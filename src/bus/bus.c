@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "bus/connection.h"
 #include "bus/log_control.h"
+#include "bus/member_objects.h"
 #include "bus/node_interface.h"
 
 enum {
@@ -111,7 +112,9 @@ static int export_objects(struct bus *bus) {
         if (r < 0)
             return r;
     }
-    r = log_control_export(bus);
+    r = member_objects_export(bus);
+    if (r >= 0)
+        r = log_control_export(bus);
     if (r < 0)
         return r;
     /* Whoever leaves the bus. Asked for before the name is, so that the bus has the rule before
@@ -246,15 +249,18 @@ int bus_events(struct bus *bus) {
 }
 
 uint64_t bus_deadline(struct bus *bus) {
-    uint64_t deadline;
+    uint64_t own = member_objects_deadline(bus), deadline;
 
     /* When it fails the connection is gone, and bus_process() says so. */
-    return sd_bus_get_timeout(bus->connection, &deadline) < 0 ? 0 : deadline;
+    if (sd_bus_get_timeout(bus->connection, &deadline) < 0)
+        return 0;
+    return own < deadline ? own : deadline;
 }
 
 int bus_process(struct bus *bus, struct failure *failure) {
     int r = 1;
 
+    member_objects_tick(bus);
     for (int i = 0; r > 0 && i < PROCESS_MAX; i++)
         r = sd_bus_process(bus->connection, NULL);
     if (bus->refused.code) {
@@ -271,4 +277,5 @@ int bus_process(struct bus *bus, struct failure *failure) {
 
 void bus_status_changed(struct bus *bus) {
     node_properties_announce(bus);
+    member_objects_announce(bus);
 }

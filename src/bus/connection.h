@@ -22,6 +22,14 @@ struct announced {
     char leader[MEMBER_NAME_MAX + 1];
 };
 
+/* What was told of the members, and when (CLOCK_MONOTONIC, us). */
+struct members_told {
+    size_t count;
+    struct service_member told[MEMBERS_MAX];
+    uint64_t told_at[MEMBERS_MAX];
+    uint64_t look_at; /* when there may be something to tell again */
+};
+
 struct bus {
     sd_bus *connection;
     char *option;           /* which bus, as it was asked for */
@@ -35,6 +43,7 @@ struct bus {
     size_t open_calls; /* those of them that anyone may make */
     size_t bytes;      /* of their arguments */
     struct announced announced;
+    struct members_told members;
 };
 
 /* What is served; the user data of each is the struct bus. */

@@ -41,6 +41,40 @@ Raftkv__V1__MemberStatus *service_local_status(struct service *service) {
     return status;
 }
 
+static void know_member(struct service *service, const struct server *server,
+                        const struct member_view *view, struct service_member *ret) {
+    uint64_t contact = 0, now = service->host->now(service->host);
+    bool self = server->id == service->identity->member_id;
+
+    *ret = (struct service_member){
+        .id = server->id,
+        .role = response_role(server->role),
+        .leader = server->id == view->leader,
+        .reachable = self || service->host->linked(service->host, server->id),
+        .contact_ms = UINT64_MAX,
+    };
+    memcpy(ret->name, server->name, sizeof ret->name);
+    memcpy(ret->peer_address, server->peer_address, sizeof ret->peer_address);
+    memcpy(ret->client_address, server->client_address, sizeof ret->client_address);
+    if (!member_progress(service->member, server->id, &ret->match_index, &contact))
+        return;
+    if (self)
+        ret->contact_ms = 0;
+    else if (contact)
+        ret->contact_ms = now - contact;
+}
+
+size_t service_local_members(struct service *service,
+                             struct service_member ret[static MEMBERS_MAX]) {
+    const struct configuration *configuration = member_configuration(service->member);
+    struct member_view view;
+
+    member_get_view(service->member, &view);
+    for (size_t i = 0; i < configuration->count; i++)
+        know_member(service, &configuration->servers[i], &view, &ret[i]);
+    return configuration->count;
+}
+
 /* The answers to one status request with `cluster`. */
 struct collection {
     Raftkv__V1__MemberStatus *self;

@@ -48,6 +48,23 @@ void service_cancel(struct service *service, struct call *call);
  * semantics: strings are owned by the message. */
 Raftkv__V1__MemberStatus *service_local_status(struct service *service);
 
+/* What this node knows of a member of the committed configuration, without asking anyone. */
+struct service_member {
+    uint64_t id;
+    Raftkv__V1__Role role;
+    bool leader;    /* as far as is known */
+    bool reachable; /* there is a link to it, or it is this node */
+    char name[MEMBER_NAME_MAX + 1];
+    char peer_address[ADDRESS_MAX + 1];
+    char client_address[ADDRESS_MAX + 1];
+    /* Known to the leader only: */
+    uint64_t match_index; /* 0: not known */
+    uint64_t contact_ms;  /* since it answered last; UINT64_MAX: not known, or never */
+};
+/* Returns how many there are. */
+size_t service_local_members(struct service *service,
+                             struct service_member ret[static MEMBERS_MAX]);
+
 /* Called whenever the local status changed (state, term, leader, indexes, membership); at most once
  * a loop iteration. */
 typedef void (*service_observer)(void *data);

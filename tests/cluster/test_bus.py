@@ -257,7 +257,8 @@ class Watcher:
                 if message["member"] != "PropertiesChanged":
                     continue
                 interface, changed, _ = message["payload"]["data"]
-                assert interface == "org.raftkv1.Node"
+                if interface != "org.raftkv1.Node":
+                    continue
                 values |= {name: variant["data"] for name, variant in changed.items()}
         return values
 
@@ -284,6 +285,51 @@ def test_a_change_of_leader_is_announced_by_every_node(cluster, bus, tmp_path):
     finally:
         for watcher in watchers.values():
             watcher.close()
+
+
+def member_property(bus, node, member, name):
+    result = bus.busctl(
+        "--json=short", "get-property", f"org.raftkv1.{node}", f"{OBJECT}/member/{member}", "org.raftkv1.Member", name
+    )
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)["data"]
+
+
+def test_each_member_is_an_object_on_each_node(cluster, bus):
+    leader = cluster.leader()
+    names = sorted(node.name for node in cluster.nodes)
+    for node in cluster.nodes:
+        tree = bus.busctl("tree", "--list", f"org.raftkv1.{node.name}").stdout.split()
+        prefix = f"{OBJECT}/member/"
+        assert sorted(p.removeprefix(prefix) for p in tree if p.startswith(prefix)) == names
+        for member in cluster.nodes:
+            assert member_property(bus, node.name, member.name, "PeerAddress") == member.peer_address
+            assert member_property(bus, node.name, member.name, "ID") == member.status().id
+            assert member_property(bus, node.name, member.name, "Role") == "voter"
+            wait_until(
+                f"{node.name} reaches {member.name}",
+                lambda node=node, member=member: member_property(bus, node.name, member.name, "Reachable"),
+            )
+            expected = member is leader
+            assert member_property(bus, node.name, member.name, "Leader") == expected
+    revision = bus.call(leader.name, "KV.Put", "ss", "matched", "by all")[0]
+    for member in cluster.nodes:
+        wait_until(
+            f"{member.name} has it",
+            lambda member=member: member_property(bus, leader.name, member.name, "MatchIndex") >= revision,
+        )
+        assert member_property(bus, leader.name, member.name, "LastContactMilliseconds") < LIMIT * 1000
+
+
+def test_a_member_that_is_gone_is_not_reachable(make_cluster):
+    cluster = make_cluster()
+    leader, other = cluster.leader(), cluster.followers()[0]
+    reachable = lambda: member_property(cluster.bus, leader.name, other.name, "Reachable")  # noqa: E731
+    wait_until("it is reachable", reachable)
+    other.kill()
+    wait_until("it is not reachable any more", lambda: not reachable())
+    other.start()
+    wait_until("it is reachable again", reachable)
 
 
 # Changes of the membership

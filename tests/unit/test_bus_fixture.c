@@ -82,6 +82,25 @@ Raftkv__V1__MemberStatus *service_local_status(struct service *service) {
     return raftkv__v1__member_status__unpack(NULL, size, data);
 }
 
+size_t service_local_members(struct service *service,
+                             struct service_member ret[static MEMBERS_MAX]) {
+    (void)service;
+    memcpy(ret, fake.members, fake.members_count * sizeof *ret);
+    return fake.members_count;
+}
+
+void fake_add_member(uint64_t id, const char *name) {
+    struct service_member *member = &fake.members[fake.members_count++];
+
+    *member = (struct service_member){.id = id,
+                                      .role = RAFTKV__V1__ROLE__ROLE_VOTER,
+                                      .reachable = true,
+                                      .contact_ms = UINT64_MAX};
+    snprintf(member->name, sizeof member->name, "%s", name);
+    snprintf(member->peer_address, sizeof member->peer_address, "%s.example:4712", name);
+    snprintf(member->client_address, sizeof member->client_address, "%s.example:4711", name);
+}
+
 static void fake_reset(void) {
     static char name[] = "nodeA", leader[] = "nodeB", version[] = "1.2.3";
     static char peer_address[] = "10.0.0.1:4712", client_address[] = "10.0.0.1:4711";
@@ -104,6 +123,8 @@ static void fake_reset(void) {
     fake.status.version = version;
     fake.status.peer_address = peer_address;
     fake.status.client_address = client_address;
+    fake_add_member(1, "nodeA");
+    fake_add_member(2, "nodeB");
 }
 
 /* ---- the bus ---- */

@@ -79,8 +79,12 @@ struct fake {
     struct call *held[FAKE_CALLS_MAX]; /* those under way, in order */
     size_t held_count;
     Raftkv__V1__MemberStatus status; /* of the node */
+    struct service_member members[MEMBERS_MAX];
+    size_t members_count;
 };
 extern struct fake fake;
 
+/* Adds a member to what the service knows; nodeA and nodeB are there. */
+void fake_add_member(uint64_t id, const char *name);
 /* Answers the calls under way. */
 void fake_answer_held(void);

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Compares what the bus room serves with what dbus/*.xml documents, and checks that all of it is documented.
 
-Usage: test_bus_introspection.py SERVER XML-FILE..., where SERVER prints the introspection of the served object.
+Usage: test_bus_introspection.py SERVER XML-FILE..., where SERVER prints the introspection of the served objects, each ended by a NUL.
 """
 
 import subprocess
@@ -69,8 +69,10 @@ def undocumented(parent):
 
 def main():
     server, files = sys.argv[1], sys.argv[2:]
-    served = interfaces(parse(subprocess.run([server], check=True, stdout=subprocess.PIPE, timeout=60).stdout))
-    documented, faults = {}, []
+    printed = subprocess.run([server], check=True, stdout=subprocess.PIPE, timeout=60).stdout
+    served, documented, faults = {}, {}, []
+    for text in printed.split(b"\0")[:-1]:
+        served.update(interfaces(parse(text)))
     for path in files:
         with open(path, "rb") as file:
             root = parse(file.read())

@@ -456,6 +456,30 @@ static void a_continuation_replaces_from(void **state) {
     caller_clear(&caller);
 }
 
+static void what_is_known_of_the_members_needs_no_question(void **state) {
+    struct service_member members[MEMBERS_MAX];
+    size_t count;
+
+    (void)state;
+    world.unlinked[NODE_C & 15] = true;
+    become_leader();
+    pass(5);
+    count = service_local_members(world.service, members);
+    assert_int_equal(count, 3);
+    assert_true(members[0].leader && members[0].reachable);
+    assert_int_equal(members[0].contact_ms, 0);
+    assert_string_equal(members[1].name, world.configuration.servers[1].name);
+    assert_true(members[1].reachable && !members[1].leader);
+    assert_int_equal(members[1].match_index, 10 * NODE_B);
+    assert_false(members[2].reachable);
+    follow(NODE_B);
+    service_local_members(world.service, members);
+    assert_true(members[1].leader);
+    assert_int_equal(members[1].match_index, 0);
+    assert_true(members[1].contact_ms == UINT64_MAX);
+    assert_int_equal(world.sent_count, 0);
+}
+
 static void a_node_whose_state_cannot_be_read_can_not_go_on(void **state) {
     struct caller caller = {0};
 
@@ -510,6 +534,7 @@ int main(void) {
         TEST(a_batch_ends_at_its_byte_limit_and_the_rest_follows_in_order),
         TEST(a_list_has_defaults_and_a_continuation),
         TEST(a_continuation_replaces_from),
+        TEST(what_is_known_of_the_members_needs_no_question),
         TEST(a_node_whose_state_cannot_be_read_can_not_go_on),
         TEST(a_read_that_finds_no_space_for_its_pages_is_refused),
     };

@@ -87,6 +87,16 @@ const struct configuration *member_configuration(const struct member *member) {
     return &world.configuration;
 }
 
+bool member_progress(const struct member *member, uint64_t id, uint64_t *ret_match,
+                     uint64_t *ret_last_contact) {
+    (void)member;
+    if (world.view.state != MEMBER_LEADER)
+        return false;
+    *ret_match = 10 * id;
+    *ret_last_contact = id == world.identity.member_id ? 0 : world.now;
+    return true;
+}
+
 const struct server *configuration_find(const struct configuration *c, uint64_t id) {
     for (size_t i = 0; i < c->count; i++)
         if (c->servers[i].id == id)
