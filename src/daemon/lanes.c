@@ -1,5 +1,6 @@
 #include "daemon/lanes.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -11,6 +12,9 @@ void lanes_size_pool(void) {
 
     snprintf(text, sizeof text, "%d", LANE_POOL_THREADS);
     check(setenv("UV_THREADPOOL_SIZE", text, 1) == 0);
+    /* One for the loop, one for the pool. A lane's jobs run on any thread of the pool, and an arena
+     * for each would keep for every one of them what the largest job once needed. */
+    mallopt(M_ARENA_MAX, 2);
 }
 
 void lanes_init(struct lanes *lanes, uv_loop_t *loop) {

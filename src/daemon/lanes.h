@@ -20,7 +20,8 @@
  */
 enum { LANE_POOL_THREADS = 6 };
 
-/* Sets the size of the pool for the process. To be called before anything else uses the pool. */
+/* Sets the size of the pool for the process, and has its threads share their memory. To be called
+ * before anything else uses the pool. */
 void lanes_size_pool(void);
 
 struct lane_queue {

@@ -226,7 +226,7 @@ static bool makes_a_member(const struct node *node, uint64_t from,
     return view.leader == from;
 }
 
-static int receive_raft(struct node *node, uint64_t from, const Raftkv__V1__PeerMessage *message,
+static int receive_raft(struct node *node, uint64_t from, Raftkv__V1__PeerMessage *message,
                         const char **ret_reason) {
     uint64_t cluster = doors_cluster_of(node, from);
 

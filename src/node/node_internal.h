@@ -251,7 +251,8 @@ bool streams_busy(const struct node *node);
 void streams_deinit(struct node *node);
 
 /* staging.c */
-void staging_receive(struct node *node, uint64_t from, const Raftkv__V1__SnapshotPart *part);
+/* Takes the chunk out of the message when it has a use for it. */
+void staging_receive(struct node *node, uint64_t from, Raftkv__V1__SnapshotPart *part);
 void staging_advance(struct node *node);
 uint64_t staging_deadline(const struct node *node);
 bool staging_busy(const struct node *node);

@@ -257,7 +257,15 @@ static bool has_room(const struct staging *staging) {
     return bytes < QUEUE_BYTES_MAX && staging->received - staging->staged < STREAM_WINDOW;
 }
 
-void staging_receive(struct node *node, uint64_t from, const Raftkv__V1__SnapshotPart *part) {
+/* The chunk itself, not a copy: in a window of large ones that is what memory goes for. */
+static void take_chunk(struct part *place, Raftkv__V1__SnapshotPart *part) {
+    size_t size = part->chunk.len;
+
+    place->chunk = (struct buffer){.data = TAKE(part->chunk.data), .size = size, .capacity = size};
+    part->chunk.len = 0;
+}
+
+void staging_receive(struct node *node, uint64_t from, Raftkv__V1__SnapshotPart *part) {
     struct staging *staging = &node->staging;
     struct part *place = &staging->queue[part->sequence % STREAM_WINDOW];
 
@@ -289,7 +297,7 @@ void staging_receive(struct node *node, uint64_t from, const Raftkv__V1__Snapsho
         acknowledge(node); /* it has arrived already, or one before it was lost */
         return;
     }
-    buffer_append(&place->chunk, part->chunk.data, part->chunk.len);
+    take_chunk(place, part);
     place->sequence = part->sequence;
     place->last = part->last;
     staging->all_received = part->last;
