@@ -8,10 +8,7 @@
 
 #include "node/node_internal.h"
 
-enum {
-    CHECKPOINT_BYTES = 32 * 1024 * 1024,
-    ENTRY_OVERHEAD = 256, /* headers of records, and what else a transaction changes */
-};
+enum { ENTRY_OVERHEAD = 256 }; /* headers of records, and what else a transaction changes */
 
 static void run(struct job *job) {
     struct node *node = container_of(job, struct node, checkpoint.job);
@@ -34,7 +31,7 @@ void checkpoint_count(struct node *node, const struct log_entry *entries, size_t
 
     for (size_t i = 0; i < count; i++)
         checkpoint->bytes += 2 * (uint64_t)entries[i].size + ENTRY_OVERHEAD;
-    if (checkpoint->bytes < CHECKPOINT_BYTES || checkpoint->under_way ||
+    if (checkpoint->bytes < node->limits.checkpoint_bytes || checkpoint->under_way ||
         node->compaction.under_way || node->install.under_way || node->stopping)
         return;
     checkpoint->bytes = 0;

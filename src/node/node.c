@@ -103,6 +103,7 @@ static int open_log(struct node *node, const struct node_options *node_options,
         .member_id = node->identity.member_id,
         .incarnation = node->identity.incarnation,
         .file_size = node_options->log_file_size,
+        .batch_size = node_options->log_batch_bytes,
     };
     int result;
 
@@ -234,6 +235,8 @@ int node_open(struct node **ret, struct host *host, const struct node_options *o
     storage_init(node);
     space_init(node);
     node_set_limits(node, options);
+    node->limits.checkpoint_bytes =
+        options->checkpoint_bytes ? options->checkpoint_bytes : CHECKPOINT_BYTES;
     node->limits.chunk_bytes =
         options->snapshot_chunk_bytes ? options->snapshot_chunk_bytes : SNAPSHOT_CHUNK_BYTES;
     result = open_all(node, options, failure);

@@ -40,6 +40,9 @@ struct compaction {
     } stats;
 };
 
+/* What the state's own log may take between two checkpoints of it. */
+enum { CHECKPOINT_BYTES = 32 * 1024 * 1024 };
+
 /* A checkpoint of the state alone (checkpoint.c). */
 struct checkpoint {
     bool under_way;
@@ -181,6 +184,7 @@ struct node {
     struct space space;                 /* space.c */
     struct {
         uint64_t snapshot_entries, snapshot_bytes, trailing_entries, trailing_bytes;
+        uint64_t checkpoint_bytes;
         size_t chunk_bytes;
     } limits;
 

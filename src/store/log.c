@@ -159,8 +159,7 @@ static int end_record(struct log_store *log, enum record_kind kind, struct posit
     return r;
 }
 
-/* How many of the entries go into one record, and the size of its content: no more than half of
- * the library's buffer, but at least one entry. */
+/* How many of the entries go into one record, and the size of its content: at least one entry. */
 static uint32_t choose_batch(const struct log_store *log, const struct log_entry *entries,
                              size_t count, size_t *ret_size) {
     size_t size = RECORD_BATCH_HEADER_SIZE + RECORD_ENTRY_HEADER_SIZE + entries[0].size;
@@ -169,7 +168,7 @@ static uint32_t choose_batch(const struct log_store *log, const struct log_entry
     while (n < count) {
         size_t more = RECORD_ENTRY_HEADER_SIZE + entries[n].size;
 
-        if (size + more > log->buffer_size / 2)
+        if (size + more > log->batch_size)
             break;
         size += more;
         n++;

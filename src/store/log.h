@@ -63,6 +63,7 @@ struct log_store_options {
     const uint8_t *configuration; /* raft's encoding, borrowed; NULL: none */
     size_t configuration_size;
     uint32_t file_size; /* bytes of one log file; 0: the default */
+    size_t batch_size;  /* bytes of entries in one record, but at least one entry; 0: the default */
 };
 
 /*

@@ -48,6 +48,7 @@ struct log_store {
     uint64_t run;
     uint32_t file_size;         /* of new files */
     uint32_t buffer_size;       /* of the library */
+    size_t batch_size;          /* bytes of a record with several entries */
     uint32_t current_file_size; /* of the file that `end` is in */
     struct position end;        /* where the next record goes, unless it begins a new file */
     uint64_t sequence;          /* of the last record that was encoded ... */

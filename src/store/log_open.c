@@ -13,7 +13,7 @@
 
 enum {
     FILE_SIZE_DEFAULT = 16 * 1024 * 1024,
-    FILE_SIZE_MIN = 64 * 1024,
+    FILE_SIZE_MIN = 16 * 1024,
     FILE_SIZE_MAX = 1024 * 1024 * 1024,
     BUFFER_SIZE_MAX = 1024 * 1024,
 };
@@ -375,6 +375,7 @@ static struct log_store *new_log(const struct log_store_options *options) {
     log->file_size = options->file_size ? options->file_size : FILE_SIZE_DEFAULT;
     check(log->file_size >= FILE_SIZE_MIN && log->file_size <= FILE_SIZE_MAX);
     log->buffer_size = log->file_size / 4 < BUFFER_SIZE_MAX ? log->file_size / 4 : BUFFER_SIZE_MAX;
+    log->batch_size = options->batch_size ? options->batch_size : log->buffer_size / 2;
     log->pending_end = &log->pending;
     log->end = (struct position){1, FIRST_OFFSET};
     log_index_reset(&log->content.index, 1);

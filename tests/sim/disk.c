@@ -194,7 +194,7 @@ static bool is_dirty(const struct inode *inode) {
 static size_t surviving_size(const struct inode *inode, enum survival survival, size_t unit) {
     if (survival == SURVIVAL_NOTHING)
         return inode->durable_size;
-    if (survival == SURVIVAL_ALL || inode->size == inode->durable_size)
+    if (survival != SURVIVAL_TORN || inode->size == inode->durable_size)
         return inode->size;
     if (inode->size < inode->durable_size || chance_one_in(2))
         return chance_one_in(2) ? inode->size : inode->durable_size;
@@ -213,11 +213,17 @@ static size_t unit_of(const char *path) {
     return TREE_PAGE_SIZE;
 }
 
+static bool unit_survives(size_t number, enum survival survival, uint64_t odds) {
+    if (survival == SURVIVAL_TORN)
+        return chance_below(100) < odds;
+    return survival == SURVIVAL_ALL || (survival == SURVIVAL_HOLE && number > 1);
+}
+
 /* Decides what a crash leaves of a file. What its process still does to it is undone together with
  * what is lost. */
 static void inode_crash(struct inode *inode, const char *path, enum survival survival,
                         uint64_t odds) {
-    size_t sectors = unit_of(path) / SECTOR_SIZE, last_unit = SIZE_MAX;
+    size_t sectors = unit_of(path) / SECTOR_SIZE, last_unit = SIZE_MAX, units = 0;
     bool kept = false;
 
     if (inode->directory)
@@ -228,8 +234,7 @@ static void inode_crash(struct inode *inode, const char *path, enum survival sur
         if (!inode->before[i])
             continue;
         if (i / sectors != last_unit)
-            kept =
-                survival == SURVIVAL_ALL || (survival == SURVIVAL_TORN && chance_below(100) < odds);
+            kept = unit_survives(++units, survival, odds);
         last_unit = i / sectors;
         if (kept)
             forget_before(inode, i);
@@ -383,7 +388,8 @@ struct disk *disk_free(struct disk *disk) {
 
 void disk_crash(struct disk *disk) {
     static const uint64_t all_odds[] = {10, 50, 90};
-    enum survival survival = chance_below(SURVIVAL_COUNT);
+    enum survival survival = disk->faults.tears ? chance_between(SURVIVAL_TORN, SURVIVAL_HOLE)
+                                                : chance_below(SURVIVAL_COUNT);
     uint64_t odds = all_odds[chance_below(3)];
     size_t changes = disk->journal_count;
 
@@ -437,7 +443,7 @@ void disk_restart(struct disk *disk) {
     disk->crashed = false;
     disk->crash_after = 0;
     disk->faults.write_fails = disk->faults.sync_fails = 0;
-    disk->faults.write_failed = disk->faults.sync_failed = false;
+    disk->faults.write_failed = disk->faults.sync_failed = disk->faults.tears = false;
 }
 
 void disk_wipe(struct disk *disk) {

@@ -25,8 +25,9 @@ extern bool disk_tears_pages;
 struct disk *disk_new(unsigned number);
 struct disk *disk_free(struct disk *disk);
 
-/* How a crash treats what was not synced. */
-enum survival { SURVIVAL_NOTHING, SURVIVAL_ALL, SURVIVAL_TORN, SURVIVAL_COUNT };
+/* How a crash treats what was not synced. HOLE: the first sector of each file is lost, which is
+ * where a flush begins. */
+enum survival { SURVIVAL_NOTHING, SURVIVAL_ALL, SURVIVAL_TORN, SURVIVAL_HOLE, SURVIVAL_COUNT };
 
 /*
  * The machine of this disk crashes now: decides what survives. What still runs of the process goes
@@ -48,6 +49,7 @@ struct disk_faults {
     uint64_t short_one_in; /* writes that write only a part and say so; 0: none */
     uint64_t write_fails;  /* the n-th write from now on writes a part and fails with EIO */
     bool write_failed;     /* that has happened */
+    bool tears;            /* the next crash leaves neither all nor nothing */
     uint64_t sync_fails;   /* the n-th sync from now on fails: the process has to end */
     bool sync_failed;      /* that has happened */
 };

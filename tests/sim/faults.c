@@ -9,13 +9,16 @@
 #include "network.h"
 #include "node/node_internal.h"
 #include "oracle.h"
+#include "raft/member_internal.h"
 
 enum fault {
     FAULT_CRASH,
     FAULT_CRASH_ALL,
+    FAULT_TEAR,
     FAULT_WIPE,
     FAULT_BLOCK,
     FAULT_HEAL,
+    FAULT_LAG,
     FAULT_BREAK,
     FAULT_SLOW,
     FAULT_PAUSE,
@@ -30,11 +33,12 @@ enum fault {
 };
 
 static const char *const names[FAULT_COUNT] = {
-    [FAULT_CRASH] = "crash", [FAULT_CRASH_ALL] = "crash-all", [FAULT_WIPE] = "wipe",
-    [FAULT_BLOCK] = "block", [FAULT_HEAL] = "heal",           [FAULT_BREAK] = "break",
-    [FAULT_SLOW] = "slow",   [FAULT_PAUSE] = "pause",         [FAULT_JUMP] = "jump",
-    [FAULT_DRIFT] = "drift", [FAULT_DAMAGE] = "damage",       [FAULT_FULL] = "full",
-    [FAULT_SHORT] = "short", [FAULT_WRITE] = "write",         [FAULT_SYNC] = "sync",
+    [FAULT_CRASH] = "crash",   [FAULT_CRASH_ALL] = "crash-all", [FAULT_TEAR] = "tear",
+    [FAULT_WIPE] = "wipe",     [FAULT_BLOCK] = "block",         [FAULT_HEAL] = "heal",
+    [FAULT_LAG] = "lag",       [FAULT_BREAK] = "break",         [FAULT_SLOW] = "slow",
+    [FAULT_PAUSE] = "pause",   [FAULT_JUMP] = "jump",           [FAULT_DRIFT] = "drift",
+    [FAULT_DAMAGE] = "damage", [FAULT_FULL] = "full",           [FAULT_SHORT] = "short",
+    [FAULT_WRITE] = "write",   [FAULT_SYNC] = "sync",
 };
 
 static struct {
@@ -44,8 +48,13 @@ static struct {
     unsigned odds[FAULT_COUNT]; /* of each kind, together below 100 or so */
     struct faults_figures figures;
     struct happening happening;
+    struct machine *lagging; /* cut off until it lags behind the log */
+    uint64_t lagging_until;
+    struct happening lag_happening;
     struct happening restarts[MACHINES_MAX + 1];
     bool restarting[MACHINES_MAX + 1];
+    uint64_t wrote[MACHINES_MAX + 1]; /* the life in which each last wrote to its log */
+    unsigned tears[MACHINES_MAX + 1]; /* flushes of its log that are still to be torn */
 } faults;
 
 static void restart(struct happening *happening) {
@@ -124,6 +133,43 @@ static void block(void) {
     record("blocked around n%u", one);
 }
 
+static void cut_off(unsigned one, bool off) {
+    for (unsigned i = 1; i <= machine_count; i++)
+        if (i != one) {
+            network_block(one, i, off);
+            network_block(i, one, off);
+        }
+}
+
+static bool lags(const struct machine *machine) {
+    const struct machine *leader = oracle_leader();
+
+    return leader && leader != machine && machine->node &&
+           node_member(leader->node)->entries.first_index >
+               node_member(machine->node)->entries.last_index + 1;
+}
+
+static void watch_lag(struct happening *happening) {
+    if (!faults.stopped && world_now() < faults.lagging_until && !lags(faults.lagging)) {
+        world_after(200 * MS, happening, watch_lag);
+        return;
+    }
+    record("%s is back", faults.lagging->name);
+    cut_off(TAKE(faults.lagging)->number, false);
+}
+
+/* It will need the state. If it led, it has entries that nobody else has. */
+static void let_lag(struct machine *machine) {
+    if (faults.lagging)
+        return;
+    record("%s is cut off", machine->name);
+    faults.figures.partitions++;
+    faults.lagging = machine;
+    faults.lagging_until = world_now() + 20 * (uint64_t)SECOND;
+    cut_off(machine->number, true);
+    world_after(200 * MS, &faults.lag_happening, watch_lag);
+}
+
 static void slow_lane(void) {
     struct machine *machine = &machines[chance_between(1, machine_count)];
     struct lane_queue *lane = &machine->lanes[chance_below(LANE_COUNT)];
@@ -200,6 +246,9 @@ static void carry_out(enum fault fault) {
     case FAULT_CRASH_ALL:
         crash_all();
         break;
+    case FAULT_TEAR:
+        faults.tears[machine->number] = 2;
+        break;
     case FAULT_WIPE:
         wipe(machine);
         break;
@@ -208,6 +257,9 @@ static void carry_out(enum fault fault) {
         break;
     case FAULT_HEAL:
         network_heal();
+        break;
+    case FAULT_LAG:
+        let_lag(any_machine());
         break;
     case FAULT_BREAK:
         network_break(machine->number, (unsigned)chance_between(1, machine_count));
@@ -306,10 +358,11 @@ static void choose_odds(void) {
 
 void faults_start(void) {
     static const unsigned most[FAULT_COUNT] = {
-        [FAULT_CRASH] = 25, [FAULT_CRASH_ALL] = 3, [FAULT_WIPE] = 10,   [FAULT_BLOCK] = 20,
-        [FAULT_HEAL] = 15,  [FAULT_BREAK] = 10,    [FAULT_SLOW] = 5,    [FAULT_PAUSE] = 10,
-        [FAULT_JUMP] = 5,   [FAULT_DRIFT] = 5,     [FAULT_DAMAGE] = 10, [FAULT_FULL] = 5,
-        [FAULT_SHORT] = 3,  [FAULT_WRITE] = 3,     [FAULT_SYNC] = 5,
+        [FAULT_CRASH] = 25,  [FAULT_CRASH_ALL] = 3, [FAULT_TEAR] = 8,  [FAULT_WIPE] = 10,
+        [FAULT_BLOCK] = 20,  [FAULT_HEAL] = 15,     [FAULT_LAG] = 10,  [FAULT_BREAK] = 10,
+        [FAULT_SLOW] = 5,    [FAULT_PAUSE] = 10,    [FAULT_JUMP] = 5,  [FAULT_DRIFT] = 5,
+        [FAULT_DAMAGE] = 10, [FAULT_FULL] = 5,      [FAULT_SHORT] = 3, [FAULT_WRITE] = 3,
+        [FAULT_SYNC] = 5,
     };
 
     faults.pause = chance_latency(200 * MS, 10 * SECOND);
@@ -322,21 +375,47 @@ void faults_start(void) {
     world_after(chance_between(1, faults.pause), &faults.happening, next);
 }
 
-/* Crashes at any point of a compaction, a stream and an installation, which are too rare to be met
- * by chance. */
-void faults_before(struct machine *machine, const struct job *job) {
-    const struct node *node = machine->node;
-    unsigned odds = 0;
-
-    if (faults.stopped || faults.odds[FAULT_CRASH] == 0)
-        return;
+/* How often to crash at a job that chance alone seldom crashes at, and at which change or sync. */
+static unsigned bad_moment(const struct node *node, const struct job *job, uint64_t *ret_at) {
+    *ret_at = chance_latency(1, 60);
+    if (job == &node->install.job && node->install.switched)
+        *ret_at = chance_between(1, 3); /* the log still is what it was before */
     if (job == &node->install.job)
-        odds = 4;
-    else if (job == &node->staging.job || job == &node->compaction.job)
-        odds = 200;
-    if (odds == 0 || !chance_one_in(odds))
+        return node->install.switched ? 3 : 4;
+    if (job == &node->checkpoint.job)
+        return 50;
+    return job == &node->staging.job || job == &node->compaction.job ? 200 : 0;
+}
+
+/*
+ * A torn end of the log, and another one where the first had been: the next flush of several
+ * records is torn, and then the first flush after the restart is. What the first one has left
+ * behind its hole must not come back behind what the second one has written.
+ */
+static void tear(struct machine *machine) {
+    const struct member_write *write = &machine->node->write;
+    unsigned *left = &faults.tears[machine->number];
+    bool first = faults.wrote[machine->number] != machine->life;
+
+    faults.wrote[machine->number] = machine->life;
+    if (*left == 0 || (*left == 2 ? write->set_vote + write->count < 2 : !first))
         return;
-    machine_crash_at_write(machine, chance_latency(1, 60));
+    (*left)--;
+    disk_faults(machine->disk)->tears = true;
+    machine_crash_at_write(machine, 2 + (*left == 0 && chance_one_in(2)));
+}
+
+void faults_before(struct machine *machine, const struct job *job) {
+    uint64_t at;
+    unsigned odds;
+
+    if (faults.stopped)
+        return;
+    if (job == &machine->node->persist_job)
+        tear(machine);
+    odds = faults.odds[FAULT_CRASH] > 0 ? bad_moment(machine->node, job, &at) : 0;
+    if (odds > 0 && chance_one_in(odds))
+        machine_crash_at_write(machine, at);
 }
 
 void faults_stop(void) {

@@ -27,6 +27,7 @@ static const char *const names[FIGURE_COUNT] = {
     [FIGURE_WIPES] = "wiped disks",
     [FIGURE_CUTS] = "cuts of logs",
     [FIGURE_INSTALLS] = "installed states",
+    [FIGURE_CHECKPOINTS] = "checkpoints",
 };
 
 struct figures *figures_share(void) {

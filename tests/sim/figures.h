@@ -26,6 +26,7 @@ enum figure {
     FIGURE_WIPES,
     FIGURE_CUTS,
     FIGURE_INSTALLS,
+    FIGURE_CHECKPOINTS, /* that are not part of a cut */
     FIGURE_COUNT
 };
 

@@ -270,7 +270,8 @@ void machine_init(struct machine *machine, unsigned number) {
                  .fatal = host_fatal},
         .disk = disk_new(number),
         .clock = {.since = world_now(), .then = world_now(), .per_mille = 1000},
-        .log_file_size = 65536u << chance_below(4),
+        .log_file_size = 16384u << chance_below(6),
+        .log_batch_bytes = chance_one_in(2) ? chance_latency(50, 4096) : 0,
         .state_log_size = 65536u << chance_below(4),
     };
     snprintf(machine->name, sizeof machine->name, "n%u", number);
@@ -404,10 +405,12 @@ void machine_start(struct machine *machine) {
         .heartbeat = 100,
         .state_cache_size = 512 * 1024,
         .log_file_size = machine->log_file_size,
+        .log_batch_bytes = machine->log_batch_bytes,
         .state_log_size = machine->state_log_size,
         .snapshot_entries = machine->snapshot_entries,
         .trailing_entries = machine->trailing_entries,
         .snapshot_chunk_bytes = machine->snapshot_chunk_bytes,
+        .checkpoint_bytes = machine->checkpoint_bytes,
     };
     struct failure failure = {0};
     int result;

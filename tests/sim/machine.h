@@ -48,8 +48,10 @@ struct machine {
     char name[16], address[32], client_address[32], directory[32];
     bool bootstrap;
     uint32_t log_file_size, state_log_size;
+    size_t log_batch_bytes; /* 0: the default, about as much as is written at a time */
     uint64_t snapshot_entries, trailing_entries; /* 0: the defaults, which no seed comes to */
     size_t snapshot_chunk_bytes;
+    uint64_t checkpoint_bytes; /* 0: the default, which no seed comes to */
     uint64_t crashes, starts;
 
     /* network.c */

@@ -530,6 +530,7 @@ void oracle_ran(struct machine *machine, struct job *job) {
         look_at_write(machine);
     if (job == &node->install.job)
         look_at_install(machine);
+    oracle.figures.checkpoints += job == &node->checkpoint.job;
     if (job != &node->apply_job || node->apply_result != 0)
         return;
     for (size_t i = 0; i < node->apply_count; i++)
@@ -539,6 +540,19 @@ void oracle_ran(struct machine *machine, struct job *job) {
          "%s's state says applied index %" PRIu64, machine->name, applied);
     record("%s applies %" PRIu64, machine->name, applied);
     look_at_state(machine);
+}
+
+/* What is applied was committed, so up to there the log of a node can't be another one. */
+static void check_log_below_state(const struct machine *machine, const struct member *member,
+                                  uint64_t applied) {
+    must(member->entries.last_index >= applied,
+         "%s starts with entries up to %" PRIu64 ", but has applied %" PRIu64, machine->name,
+         member->entries.last_index, applied);
+    for (uint64_t i = member->entries.first_index; i <= applied; i++)
+        must(entries_term(&member->entries, i) == term_at(&oracle.committed, i),
+             "%s starts with entry %" PRIu64 " of term %" PRIu64
+             ", which it has applied, but that of term %" PRIu64 " was committed",
+             machine->name, i, entries_term(&member->entries, i), term_at(&oracle.committed, i));
 }
 
 void oracle_started(struct machine *machine) {
@@ -554,6 +568,7 @@ void oracle_started(struct machine *machine) {
     state_applied(machine->node->state, &applied, &term);
     must(applied <= model_last(), "%s has applied %" PRIu64 ", which nobody had", machine->name,
          applied);
+    check_log_below_state(machine, member, applied);
     if (applied > 0)
         look_at_state(machine);
     record("%s has entries up to %" PRIu64 ", applied %" PRIu64, machine->name,

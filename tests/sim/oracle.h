@@ -29,7 +29,7 @@ uint64_t oracle_committed(void);
 /* The one leader that serves in the highest term; NULL: none. */
 struct machine *oracle_leader(void);
 struct oracle_figures {
-    unsigned long cuts, installs;
+    unsigned long cuts, installs, checkpoints;
 };
 const struct oracle_figures *oracle_figures(void);
 /* Whether all members, by the leader's configuration, have the same state, complete. */

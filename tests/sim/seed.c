@@ -115,12 +115,14 @@ static void begin(void) {
         machine_init(&machines[i], i);
         machines[i].bootstrap = i == 1;
         if (large)
-            machines[i].log_file_size *= 8;
+            machines[i].log_file_size *= 32;
         if (compacts) {
             machines[i].snapshot_entries = chance_latency(5, 500);
             machines[i].trailing_entries = chance_latency(1, 300);
             machines[i].snapshot_chunk_bytes = chance_latency(50, 16 * 1024);
         }
+        if (chance_one_in(2))
+            machines[i].checkpoint_bytes = chance_latency(16 * 1024, 1024 * 1024);
         machine_start(&machines[i]);
     }
     admin_start(first_voters(), !chance_one_in(4));
@@ -169,6 +171,7 @@ static void gather(struct figures *ret) {
                 [FIGURE_WIPES] = admin_figures()->wiped,
                 [FIGURE_CUTS] = oracle->cuts,
                 [FIGURE_INSTALLS] = oracle->installs,
+                [FIGURE_CHECKPOINTS] = oracle->checkpoints,
             },
     };
     for (unsigned i = 1; i <= machine_count; i++) {
