@@ -312,6 +312,7 @@ static void forget_work(struct node *node) {
     struct member *member = node->member;
 
     member->write_under_way = member->applying = member->loading_for_apply = false;
+    member->installing = false;
     for (size_t i = 0; i < member->sender_count; i++)
         member->senders[i].loading = false;
     node->compaction.under_way = node->checkpoint.under_way = false;
