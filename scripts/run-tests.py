@@ -10,7 +10,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 BUILD_ROOT = Path(os.environ.get("RAFTKV_BUILD_ROOT", REPOSITORY))
 DEFAULT = ["unit", "sim", "cluster", "asserts", "sanitize", "clang", "fuzz"]
-ON_DEMAND = ["long"]
+ON_DEMAND = ["long", "system"]
 
 BUILDS = {
     "build-test": ["--buildtype=debugoptimized"],
@@ -99,17 +99,32 @@ def run_meson(counts, directory, suite):
 
 
 def run_pytest(counts, directory, arguments):
-    environment = dict(os.environ, RAFTKV_BUILD=str(directory))
+    pytest(counts, "cluster", arguments, environment={"RAFTKV_BUILD": str(directory)})
+
+
+def pytest(counts, folder, arguments, wrapper=(), environment={}):
     with tempfile.TemporaryDirectory() as temporary:
         report = Path(temporary) / "junit.xml"
-        command = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-        command += [f"--junitxml={report}", "tests/cluster", *arguments]
-        result = subprocess.run(command, cwd=REPOSITORY, env=environment)
+        command = [*wrapper, "/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+        command += [f"--junitxml={report}", f"tests/{folder}", *arguments]
+        result = subprocess.run(command, cwd=REPOSITORY, env={**os.environ, **environment})
         before = counts.failed
         found = counts.add_junit(report) if report.exists() else False
     if not found or (result.returncode != 0 and counts.failed == before):
-        print(f"FAILED: the cluster tests ended with status {result.returncode}")
+        print(f"FAILED: the {folder} tests ended with status {result.returncode}")
         counts.failed += 1
+
+
+def run_system(counts, arguments):
+    """In a place of their own where that is possible; otherwise they skip themselves."""
+    sys.path.insert(0, str(REPOSITORY / "tests/system"))
+    import isolation
+
+    reason = isolation.why_not()
+    wrapper = [] if reason else ["/usr/bin/python3", "tests/system/isolation.py"]
+    pytest(counts, "system", arguments, wrapper)
+    if reason:
+        print(f"system: skipped, because {reason}")
 
 
 def run_suite(counts, suite, arguments):
@@ -130,6 +145,8 @@ def run_suite(counts, suite, arguments):
         run_meson(counts, directory, "unit")
         run_meson(counts, directory, "sim")
         run_pytest(counts, directory, arguments)
+    elif suite == "system":
+        run_system(counts, arguments)
     elif suite == "clang":
         run_meson(counts, build("build-clang"), "unit")
     elif suite == "fuzz":

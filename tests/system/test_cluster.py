@@ -1,0 +1,143 @@
+"""Three nodes on three hosts, and what happens to them."""
+
+import json
+
+from hosts import wait_until
+
+
+def test_the_members_are_those_that_were_added(cluster):
+    for node in cluster.nodes:
+        members = json.loads(node.ctl("--output=json", "members"))["members"]
+        assert {(m["name"], m["role"], m["peer_address"]) for m in members} == {
+            (n.name, "voter", n.peer_address) for n in cluster.nodes
+        }
+
+
+def test_every_door_of_every_node_writes_and_reads(cluster):
+    cluster.assert_serves()
+    for writer in cluster.nodes:
+        writer.call("KV.Put", "ss", f"by-bus-{writer.name}", writer.name)
+        writer.host.run("raftkvctl", "--bus=system", f"--node={writer.name}", "put", f"by-ctl-{writer.name}", "x")
+    for reader in cluster.nodes:
+        for writer in cluster.nodes:
+            assert reader.call("KV.Get", "s", f"by-bus-{writer.name}") == f's "{writer.name}"'
+            assert reader.ctl("get", f"by-ctl-{writer.name}").strip() == "x"
+
+
+def test_an_unprivileged_user_sees_the_status_and_nothing_else(cluster):
+    node = cluster.followers()[0]
+    node.call("KV.Put", "ss", "secret", "value")
+    assert node.host.run(
+        "busctl", "--system", "get-property", f"org.raftkv1.{node.name}", "/org/raftkv1", "org.raftkv1.Node",
+        "Name", user="nobody",
+    ).strip() == f's "{node.name}"'  # fmt: skip
+    node.call("Node.GetStatus", user="nobody")
+    for method, signature, arguments in (
+        ("KV.Get", "s", ["secret"]),
+        ("KV.Put", "ss", ["secret", "other"]),
+        ("Cluster.RemoveServer", "st", [node.name, "0"]),
+    ):
+        refused = node.host.fails(
+            "busctl", "--system", "call", f"org.raftkv1.{node.name}", "/org/raftkv1",
+            f"org.raftkv1.{method.split('.')[0]}", method.split(".")[1], signature, *arguments, user="nobody",
+        )  # fmt: skip
+        assert "Access denied" in refused.output or "may" in refused.output, refused.output
+    assert node.call("KV.Get", "s", "secret") == 's "value"'
+
+
+def test_nobody_but_a_node_takes_its_name_on_the_bus(cluster):
+    host = cluster.nodes[0].host
+    refused = host.fails(
+        "busctl", "--system", "call", "org.freedesktop.DBus", "/", "org.freedesktop.DBus", "RequestName", "su",
+        "org.raftkv1.nodeX", "0", user="nobody",
+    )  # fmt: skip
+    assert "not allowed to own" in refused.output or "Access denied" in refused.output, refused.output
+
+
+def test_a_killed_leader_is_replaced_at_once_and_restarted(cluster):
+    leader = cluster.leader()
+    others = [node for node in cluster.nodes if node is not leader]
+    before = leader.restarts()
+    leader.systemctl("kill", "--signal=KILL", "--kill-whom=main")
+    cluster.leader(among=others)
+    others[0].ctl("put", "after-the-kill", "written")
+    wait_until("systemd has restarted it", lambda: leader.restarts() == before + 1 and leader.answers())
+    cluster.wait_until_equal()
+    assert leader.ctl("get", "--stale", "after-the-kill").strip() == "written"
+
+
+def test_a_frozen_leader_is_replaced_and_ended_by_the_watchdog(cluster):
+    leader = cluster.leader()
+    others = [node for node in cluster.nodes if node is not leader]
+    before = leader.restarts()
+    leader.systemctl("kill", "--signal=STOP", "--kill-whom=main")
+    cluster.leader(among=others)
+    others[0].ctl("put", "after-the-freeze", "written")
+    wait_until("systemd has restarted it", lambda: leader.restarts() == before + 1)
+    wait_until("it answers", leader.answers)
+    assert "Watchdog timeout" in leader.journal()
+    cluster.wait_until_equal()
+    assert leader.ctl("get", "--stale", "after-the-freeze").strip() == "written"
+
+
+def test_the_cluster_goes_on_without_a_host_and_takes_it_back(cluster):
+    leader = cluster.leader()
+    others = [node for node in cluster.nodes if node is not leader]
+    leader.systemctl("enable")
+    leader.host.power_off()
+    cluster.leader(among=others)
+    others[0].ctl("put", "without-a-host", "written")
+    leader.host.boot()
+    wait_until("its unit starts with the host", leader.answers)
+    cluster.wait_until_equal()
+    assert leader.ctl("get", "--stale", "without-a-host").strip() == "written"
+    leader.systemctl("disable")
+
+
+def test_a_leader_that_is_cut_off_is_replaced_and_follows_when_it_is_back(cluster):
+    leader = cluster.leader()
+    others = [node for node in cluster.nodes if node is not leader]
+    for other in others:
+        leader.host.cut_to(other.host)
+        other.host.cut_to(leader.host)
+    cluster.leader(among=others)
+    others[0].ctl("put", "while-cut-off", "written")
+    refused = leader.host.fails("raftkvctl", f"--endpoints={leader.client_address}", "--timeout=2", "put", "x", "y")
+    assert refused.status in (15, 17), refused  # NoLeader, or Timeout with an unknown outcome
+    term = others[0].status()["term"]
+    cluster.heal()
+    assert leader.ctl("get", "--stale", "while-cut-off").strip() == "written"
+    assert cluster.leader().status()["term"] == term, "the one that came back disturbed the others"
+
+
+def test_a_link_cut_in_one_direction_leaves_a_cluster_that_serves(cluster):
+    for from_the_leader in (True, False):
+        leader = cluster.leader()
+        follower, third = cluster.followers()
+        sender, receiver = (leader, follower) if from_the_leader else (follower, leader)
+        sender.host.cut_to(receiver.host)
+        wait_until("the third node writes", lambda: third.ctl("put", "one-way", sender.name, timeout=5))
+        cluster.heal()
+        cluster.assert_serves()
+
+
+def test_leadership_goes_where_it_is_sent(cluster):
+    target = cluster.followers()[0]
+    assert target.ctl("transfer-leadership", target.name).strip() == f"leader {target.name}"
+    assert cluster.leader() is target
+    fields = target.host.journal(f"RAFTKV_NODE={target.name}", "RAFTKV_STATE=leader", "--output=json", "--lines=1")
+    assert int(json.loads(fields)["RAFTKV_TERM"]) == target.status()["term"]
+
+
+def test_a_host_that_lost_its_disk_is_removed_and_added_again(cluster):
+    node = cluster.followers()[0]
+    leader = cluster.leader()
+    node.systemctl("stop")
+    node.host.run("rm", "-rf", f"/var/lib/raftkv/{node.name}")
+    leader.ctl("remove-server", node.name)
+    node.configure("Bootstrap=no")  # or its empty directory begins a cluster of its own
+    node.systemctl("start")
+    wait_until("it answers", lambda: node.show("StatusText") == "waiting to be added to a cluster")
+    leader.ctl("add-voter", node.name, node.peer_address)
+    cluster.wait_until_equal()
+    cluster.assert_serves()

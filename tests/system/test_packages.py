@@ -1,0 +1,73 @@
+"""What the packages do to hosts on which nodes run."""
+
+import pytest
+
+from cluster import Load, Node
+from hosts import Host, wait_until
+
+
+@pytest.fixture
+def host(work, root, bare_hosts, packages):
+    """A host of the test's own, with raftkv."""
+    host = Host(work, root, 9)
+    host.boot()
+    packages.install(host)
+    yield host
+    host.scrap()
+
+
+def test_an_upgrade_node_by_node_loses_no_request(cluster, packages, work):
+    newer = packages.newer(work / "newer")
+    with Load(cluster, cluster.nodes[0].host) as load:
+        for node in [*cluster.followers(), cluster.leader()]:
+            process = node.show("MainPID")
+            load.wait_for(10)
+            newer.install(node.host)
+            wait_until("it runs as another process", lambda: node.answers() and node.show("MainPID") != process)
+            cluster.leader()
+            cluster.wait_until_equal()
+            load.wait_for(10)
+    assert not load.failures, load.failures[0]
+    for node in cluster.nodes:
+        version = node.host.run("dpkg-query", "--show", "--showformat=${Version}", "raftkv")
+        assert version.endswith("+newer")
+        count = node.ctl("--output=json", "list", "--limit=10000", "load-").count('"key"')
+        assert count == load.written
+
+
+def test_an_upgrade_starts_no_node_that_was_stopped(host, packages, work):
+    node = Node("alone", host, settings=["Bootstrap=yes"])
+    node.configure()
+    node.systemctl("start")
+    node.systemctl("stop")
+    packages.newer(work / "again").install(host)
+    assert not node.is_active()
+    node.systemctl("start")
+    wait_until("it leads", node.leads)
+
+
+def test_removing_stops_the_nodes_and_keeps_their_data_and_purging_does_not(host):
+    node = Node("alone", host, settings=["Bootstrap=yes"])
+    node.configure()
+    node.systemctl("enable", "--now")
+    node.ctl("put", "key", "value")
+    host.run("apt-get", "-y", "remove", "raftkv", limit=120)
+    assert host.show(node.unit, "ActiveState") == "inactive"
+    assert not host.run("sh", "-c", "pgrep raftkvd || true").strip()
+    host.run("test", "-e", "/var/lib/raftkv/alone/identity")
+    host.run("test", "-e", "/etc/raftkv/alone.conf")
+    host.run("apt-get", "-y", "purge", "raftkv", limit=120)
+    left = host.run("sh", "-c", "ls -d /var/lib/raftkv /etc/raftkv /etc/systemd/system/*/raftkv* 2> /dev/null || true")
+    assert left == ""
+
+
+def test_what_was_removed_can_be_installed_again_with_its_data(host, packages):
+    node = Node("alone", host, settings=["Bootstrap=yes"])
+    node.configure()
+    node.systemctl("start")
+    node.ctl("put", "key", "value")
+    host.run("apt-get", "-y", "remove", "raftkv", limit=120)
+    packages.install(host)
+    node.systemctl("start")
+    wait_until("it leads", node.leads)
+    assert node.ctl("get", "key").strip() == "value"

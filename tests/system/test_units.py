@@ -1,0 +1,101 @@
+"""One node as a unit."""
+
+import json
+
+from hosts import wait_until
+
+EXPOSURE_MAX = 15  # tenths
+
+
+def test_an_installation_starts_and_enables_nothing(hosts):
+    for host in hosts:
+        assert host.run("systemctl", "list-units", "--all", "--no-legend", "raftkv@*").strip() == ""
+        assert host.run("getent", "passwd", "raftkv").split(":")[6].strip() == "/usr/sbin/nologin"
+        assert host.run("systemctl", "--failed", "--no-legend").strip() == ""
+
+
+def test_the_unit_is_closed_in_and_nothing_of_it_is_ignored(hosts, make_node):
+    node = make_node("alone", hosts[0], settings=["Bootstrap=yes"], clients=5711, peers=5712)
+    node.configure()
+    node.systemctl("start")
+    node.host.run("systemd-analyze", "security", f"--threshold={EXPOSURE_MAX}", node.unit)
+    assert "raftkv@" not in node.host.journal("_PID=1", "--grep=ignor")
+    assert node.host.run("stat", "-c", "%U %a", "/var/lib/raftkv/alone").split() == ["raftkv", "700"]
+
+
+def test_a_wrong_configuration_is_said_and_not_tried_again(hosts, make_node):
+    node = make_node("wrong", hosts[0])
+    node.configure("MaxConnections=many")
+    node.host.fails("systemctl", "start", node.unit)
+    assert "wrong.conf:4: MaxConnections=many is wrong" in node.journal()
+    assert node.show("ExecMainStatus") == "78"
+    assert node.restarts() == 0 and node.show("ActiveState") == "failed"
+
+
+def test_the_status_says_what_the_node_is(hosts, make_node):
+    node = make_node("alone", hosts[0], settings=["Bootstrap=yes"], clients=5711, peers=5712)
+    node.configure()
+    node.systemctl("start")
+    wait_until("it leads", node.leads)
+    wait_until("its status says so", lambda: node.show("StatusText").startswith("leader, term"))
+
+
+def test_a_reload_takes_over_what_it_can_and_refuses_what_is_wrong(hosts, make_node):
+    node = make_node("alone", hosts[0], settings=["Bootstrap=yes"], clients=5711, peers=5712)
+    node.configure()
+    node.systemctl("start")
+    process = node.show("MainPID")
+
+    node.configure("MaxConnections=100", "StateCacheBytes=32M")
+    node.systemctl("reload")
+    wait_until("it has read it again", lambda: "was read again" in node.journal())
+    assert "MaxConnections=100 is taken over" in node.journal()
+    assert "StateCacheBytes=32M takes effect when the node is restarted" in node.journal()
+
+    node.configure("MaxConnections=many")
+    node.host.fails("systemctl", "reload", node.unit)
+    assert "MaxConnections=many is wrong" in node.journal()
+    wait_until("it is active", node.is_active)
+    assert node.show("MainPID") == process
+
+
+def test_two_nodes_run_on_one_host(hosts, make_node):
+    first = make_node("first", hosts[0], settings=["Bootstrap=yes"], clients=5711, peers=5712)
+    second = make_node("second", hosts[0], clients=6711, peers=6712)
+    for node in (first, second):
+        node.configure()
+        node.systemctl("start")
+    wait_until("the first leads", first.leads)
+    first.ctl("add-voter", "second", second.peer_address)
+    second.ctl("put", "key", "value")
+    assert first.call("KV.Get", "s", "key") == 's "value"'
+    assert second.call("KV.Get", "s", "key") == 's "value"'
+    first.host.run("systemctl", "start", "raftkv.target")
+    first.host.run("systemctl", "stop", "raftkv.target")
+    assert not first.is_active() and not second.is_active()
+
+
+def test_the_target_starts_the_nodes_that_are_enabled(hosts, make_node):
+    enabled = make_node("enabled", hosts[0], settings=["Bootstrap=yes"], clients=5711, peers=5712)
+    other = make_node("other", hosts[0], clients=6711, peers=6712)
+    enabled.configure()
+    other.configure()
+    enabled.systemctl("enable")
+    enabled.host.run("systemctl", "start", "raftkv.target")
+    wait_until("the enabled one is active", enabled.is_active)
+    assert not other.is_active()
+    enabled.systemctl("disable")
+    enabled.host.run("systemctl", "stop", "raftkv.target")
+
+
+def test_the_journal_has_fields_and_a_catalog(hosts, make_node):
+    node = make_node("alone", hosts[0], settings=["Bootstrap=yes"], clients=5711, peers=5712)
+    node.configure()
+    node.systemctl("start")
+    wait_until("it leads", node.leads)
+    lines = node.host.journal("RAFTKV_NODE=alone", "RAFTKV_STATE=leader", "--output=json").splitlines()
+    event = json.loads(lines[-1])
+    assert event["MESSAGE"] == f"This node is now the leader, in term {event['RAFTKV_TERM']}."
+    explained = node.host.run("journalctl", "--list-catalog", event["MESSAGE_ID"])
+    assert "is now" in explained
+    assert "Each term has at most one leader" in node.journal("--catalog", "--output=short")
