@@ -35,6 +35,12 @@ def test_an_upgrade_node_by_node_loses_no_request(cluster, packages, work):
         assert count == load.written
 
 
+def test_an_installation_starts_and_enables_nothing(host):
+    assert host.run("systemctl", "list-units", "--all", "--no-legend", "raftkv@*").strip() == ""
+    assert host.run("systemctl", "list-unit-files", "--state=enabled", "--no-legend", "raftkv*", ok=(0, 1)).strip() == ""
+    assert host.run("getent", "passwd", "raftkv").split(":")[6].strip() == "/usr/sbin/nologin"
+
+
 def test_an_upgrade_starts_no_node_that_was_stopped(host, packages, work):
     node = Node("alone", host, settings=["Bootstrap=yes"])
     node.configure()

@@ -7,13 +7,6 @@ from hosts import wait_until
 EXPOSURE_MAX = 15  # tenths
 
 
-def test_an_installation_starts_and_enables_nothing(hosts):
-    for host in hosts:
-        assert host.run("systemctl", "list-units", "--all", "--no-legend", "raftkv@*").strip() == ""
-        assert host.run("getent", "passwd", "raftkv").split(":")[6].strip() == "/usr/sbin/nologin"
-        assert host.run("systemctl", "--failed", "--no-legend").strip() == ""
-
-
 def test_the_unit_is_closed_in_and_nothing_of_it_is_ignored(hosts, make_node):
     node = make_node("alone", hosts[0], settings=["Bootstrap=yes"], clients=5711, peers=5712)
     node.configure()
