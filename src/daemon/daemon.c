@@ -14,6 +14,7 @@
 #include "base/check.h"
 #include "base/journal.h"
 #include "daemon/bus_loop.h"
+#include "daemon/exit_status.h"
 #include "daemon/host_uv.h"
 #include "daemon/notify.h"
 #include "daemon/reload.h"
@@ -148,9 +149,21 @@ static void told_to_stop(uv_signal_t *handle, int number) {
     begin_stop(daemon, daemon->options->stop_timeout);
 }
 
+static void stop_if_removed(struct daemon *daemon) {
+    if (daemon->phase != PHASE_RUNNING || !node_is_removed(daemon->node))
+        return;
+    journal(LOG_NOTICE,
+            "%s is no member of the cluster any more and stops, with exit status %d. To add it "
+            "again, start it, and ask the cluster for add-voter.",
+            daemon->options->name, EXIT_STATUS_REMOVED);
+    daemon->status = EXIT_STATUS_REMOVED;
+    begin_stop(daemon, daemon->options->stop_timeout);
+}
+
 /* ---- each turn of the loop ---- */
 
 static void end_of_turn(struct daemon *daemon) {
+    stop_if_removed(daemon);
     if (daemon->phase <= PHASE_DRAINING)
         node_flush(daemon->node);
     advance(daemon);

@@ -282,6 +282,13 @@ struct member *node_member(struct node *node) {
     return node->member;
 }
 
+bool node_is_removed(const struct node *node) {
+    struct member_view view;
+
+    member_get_view(node->member, &view);
+    return view.removed;
+}
+
 static void ask_to_wake(struct node *node) {
     uint64_t deadline = member_deadline(node->member);
     uint64_t others[] = {

@@ -53,6 +53,8 @@ void node_set_limits(struct node *node, const struct node_options *options);
 const struct identity *node_identity(const struct node *node);
 struct service *node_service(struct node *node);
 struct member *node_member(struct node *node);
+/* Whether the cluster has removed this node, and has told it so: it can only be stopped then. */
+bool node_is_removed(const struct node *node);
 
 /* The time asked for by host->wake_at() has come. */
 void node_tick(struct node *node);

@@ -97,6 +97,14 @@ static int check_identity(const struct member *member, const struct change *chan
     return 0;
 }
 
+static void say_adding(const struct server *newcomer) {
+    struct journal_event event = JOURNAL_EVENT(MESSAGE_MEMBER_ADDING);
+
+    journal_field(&event, "RAFTKV_MEMBER=%s", newcomer->name);
+    journal_with(LOG_NOTICE, event.fields, "Adding member %s at %s.", newcomer->name,
+                 newcomer->peer_address);
+}
+
 static void add_identified(struct member *member, const struct identity *identity) {
     struct change *change = member->change;
     struct configuration configuration = member->committed;
@@ -130,7 +138,7 @@ static void add_identified(struct member *member, const struct identity *identit
         configuration_set_role(&configuration, newcomer.id, MEMBER_STANDBY, true);
     else
         configuration_add(&configuration, &newcomer);
-    journal(LOG_NOTICE, "Adding member %s at %s.", newcomer.name, newcomer.peer_address);
+    say_adding(&newcomer);
     membership_commit(member, &configuration);
 }
 

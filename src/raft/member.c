@@ -354,6 +354,7 @@ void member_get_view(const struct member *member, struct member_view *ret) {
         .last_index = member->entries.last_index,
         .serving = member->serving,
         .readable = member->readable && member->applied_index > 0,
+        .removed = member->expelled,
     };
 }
 

@@ -60,6 +60,8 @@ struct member_view {
     /* All that this node may have shown before its restart is applied: stale reads may be answered.
      */
     bool readable;
+    /* The cluster has removed this member, and has told it so. */
+    bool removed;
 };
 void member_get_view(const struct member *member, struct member_view *ret);
 /* Says how the attempt to give leadership away ended: with the name of the new leader, or a

@@ -61,6 +61,21 @@ void membership_commit(struct member *member, const struct configuration *config
     membership_fail(member, &failure);
 }
 
+static void say_changed(const struct change *change) {
+    static const struct {
+        const char *id, *words;
+    } said[] = {
+        [CHANGE_ADD_NONVOTER] = {MESSAGE_MEMBER_ADDED, "added as a non-voter"},
+        [CHANGE_REMOVE] = {MESSAGE_MEMBER_REMOVED, "removed"},
+        [CHANGE_DEMOTE] = {MESSAGE_MEMBER_DEMOTED, "made a non-voter"},
+    };
+    struct journal_event event = JOURNAL_EVENT(said[change->kind].id);
+
+    journal_field(&event, "RAFTKV_MEMBER=%s", change->name);
+    journal_with(LOG_NOTICE, event.fields, "Member %s was %s.", change->name,
+                 said[change->kind].words);
+}
+
 void membership_applied(struct member *member, uint64_t index) {
     struct change *change = member->change;
 
@@ -71,10 +86,7 @@ void membership_applied(struct member *member, uint64_t index) {
         adding_await_promotion(member);
         return;
     }
-    journal(LOG_NOTICE, "Member %s was %s.", change->name,
-            change->kind == CHANGE_REMOVE         ? "removed"
-            : change->kind == CHANGE_ADD_NONVOTER ? "added as a non-voter"
-                                                  : "made a non-voter");
+    say_changed(change);
     membership_finish(member, NULL, index, NULL);
 }
 

@@ -19,6 +19,8 @@ RAFTKVD = BUILD / "src/daemon/raftkvd"
 RAFTKVCTL = BUILD / "src/client/raftkvctl"
 RAFTKV_BENCH = BUILD / "bench/raftkv-bench"
 
+EXIT_STATUS_REMOVED = 3
+
 # What a sanitizer, a failed check() and glibc say before they end a process.
 COMPLAINTS = ("Sanitizer", "runtime error:", "Broken invariant", "corrupted", "double free")
 
@@ -179,7 +181,16 @@ class Node:
     def wait_for_clean_exit(self):
         status = self.wait_for_exit()
         assert_no_complaint(self.said())
-        assert status == 0, f"{self.name} ended with status {status}: {self.said()[-2000:]}"
+        allowed = [0]
+        if "is no member of the cluster any more" in self.said():
+            allowed.append(EXIT_STATUS_REMOVED)
+        assert status in allowed, f"{self.name} ended with status {status}: {self.said()[-2000:]}"
+
+    def wait_until_it_has_left(self):
+        """A node that the cluster has removed ends by itself, with a status of its own."""
+        status = self.wait_for_exit()
+        assert_no_complaint(self.said())
+        assert status == EXIT_STATUS_REMOVED, f"status {status}: {self.said()[-2000:]}"
 
     def kill(self):
         self.process.kill()

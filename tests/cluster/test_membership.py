@@ -239,18 +239,34 @@ def test_a_demoted_voter_replicates_on_and_becomes_a_voter_again(make_cluster):
     assert set(cluster.member_roles().values()) == {"voter"}
 
 
-def test_a_removed_node_is_told_and_the_others_go_on(make_cluster):
+def test_a_removed_node_stops_and_the_others_go_on(make_cluster):
     cluster = make_cluster()
     removed = cluster.followers()[0]
     cluster.change("remove_server", through=removed, name=removed.name)
-    wait_until("it has heard of it", lambda: "has removed this node" in removed.said())
-    wait_until("its role is none", lambda: removed.status().role == raftkv.ROLE_NONE)
+    removed.wait_until_it_has_left()
+    assert "The cluster has removed this node." in removed.said()
+    assert f"{removed.name} is no member of the cluster any more and stops" in removed.said()
     cluster.nodes.remove(removed)
     cluster.outsiders.append(removed)
     assert removed.name not in cluster.member_roles()
     term = cluster.leader().status().term
     cluster.assert_serves()
-    assert cluster.leader().status().term == term, "the removed node disturbs the others"
+    assert cluster.leader().status().term == term
+
+
+def test_a_removed_node_comes_back_with_its_data_when_it_is_added_again(make_cluster):
+    cluster = make_cluster()
+    removed = cluster.followers()[0]
+    cluster.change("remove_server", name=removed.name)
+    removed.wait_until_it_has_left()
+    cluster.nodes.remove(removed)
+    cluster.outsiders.append(removed)
+    cluster.assert_serves()
+    removed.start()
+    cluster.add(removed)
+    cluster.wait_until_all_are_equal()
+    assert cluster.member_roles()[removed.name] == "voter"
+    cluster.assert_serves()
 
 
 @pytest.mark.parametrize(
@@ -273,6 +289,7 @@ def test_the_leader_itself_can_be_removed_or_demoted(make_cluster, kind, through
         members = {member.name: member.role for member in client.members().members}
     if kind == "remove_server":
         assert leader.name not in members
+        leader.wait_until_it_has_left()
         cluster.nodes.remove(leader)
         cluster.outsiders.append(leader)
     else:
@@ -325,7 +342,7 @@ def test_a_cluster_grows_and_shrinks_under_load(make_cluster):
     assert len(cluster.member_roles()) == 5
     for node in newcomers:
         cluster.change("remove_server", name=node.name)
-        node.stop()
+        node.wait_until_it_has_left()
         cluster.nodes.remove(node)
         cluster.outsiders.append(node)
     writers.stop()
