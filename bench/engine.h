@@ -1,6 +1,10 @@
 /*
- * The closed loop: a number of clients, each with one operation under way, on connections that are
- * spread over the endpoints. One thread and epoll. Knows nothing of the protocol's bytes.
+ * bench: programs that measure a cluster from outside, as its clients do. They share an engine (a
+ * closed loop of clients), a histogram and a report; what differs is the protocol. May use base,
+ * proto and the client room.
+ *
+ * engine: the closed loop: a number of clients, each with one operation under way, on connections
+ * that are spread over the endpoints. One thread and epoll. Knows nothing of the protocol's bytes.
  */
 #pragma once
 
@@ -9,7 +13,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
-#include "bench/histogram.h"
+#include "base/histogram.h"
 #include "bench/options.h"
 #include "bench/workload.h"
 

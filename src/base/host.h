@@ -55,6 +55,8 @@ struct host {
 
     /* Monotonic time in milliseconds. */
     uint64_t (*now)(struct host *host);
+    /* Monotonic time in microseconds, to measure with and for nothing else. On any lane too. */
+    uint64_t (*microseconds)(struct host *host);
     /* 64 random bits. */
     uint64_t (*random)(struct host *host);
     /* Runs a job on a lane. */

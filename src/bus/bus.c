@@ -279,3 +279,8 @@ void bus_status_changed(struct bus *bus) {
     node_properties_announce(bus);
     member_objects_announce(bus);
 }
+
+void bus_add_statistics(const struct bus *bus, struct statistics *statistics) {
+    statistics_add(statistics, STATISTIC_BUS_CALLS_UNDER_WAY, NULL, bus->calls);
+    statistics_add(statistics, STATISTIC_BUS_CALLS, NULL, bus->calls_ever);
+}

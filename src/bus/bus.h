@@ -41,5 +41,7 @@ uint64_t bus_deadline(struct bus *bus);
  * use any more; close it. */
 int bus_process(struct bus *bus, struct failure *failure);
 
+/* Adds what it has counted. */
+void bus_add_statistics(const struct bus *bus, struct statistics *statistics);
 /* The node's status may have changed: emit PropertiesChanged for what did. */
 void bus_status_changed(struct bus *bus);

@@ -188,6 +188,7 @@ int method_call_arrived(struct bus *bus, sd_bus_message *message, const struct m
     sender->calls_count++;
     sender->bytes += bytes;
     bus->calls++;
+    bus->calls_ever++;
     bus->open_calls += method->open;
     bus->bytes += bytes;
     if (method->open)

@@ -42,6 +42,7 @@ struct bus {
     size_t calls;      /* under way, of all senders */
     size_t open_calls; /* those of them that anyone may make */
     size_t bytes;      /* of their arguments */
+    uint64_t calls_ever;
     struct announced announced;
     struct members_told members;
 };

@@ -237,6 +237,39 @@ static int write_snapshot(sd_bus_message *reply, const Raftkv__V1__Response *res
     return results_append(reply, "tt", response->snapshot->index, response->snapshot->milliseconds);
 }
 
+/* ---- Stats ---- */
+
+static int read_stats(sd_bus_message *message, Raftkv__V1__Request *request) {
+    Raftkv__V1__StatsRequest *body = xmalloc(sizeof *body);
+
+    (void)message;
+    raftkv__v1__stats_request__init(body);
+    request->body_case = RAFTKV__V1__REQUEST__BODY_STATS;
+    request->stats = body;
+    return 0;
+}
+
+static int append_statistic(sd_bus_message *reply, const Raftkv__V1__Statistic *statistic) {
+    const Raftkv__V1__Histogram *histogram = statistic->histogram;
+
+    if (statistic->value_case != RAFTKV__V1__STATISTIC__VALUE_HISTOGRAM)
+        return results_append(reply, "{sv}", statistic->name, "t", statistic->number);
+    return results_append(reply, "{sv}", statistic->name, "(ttttttt)", histogram->count,
+                          histogram->mean, histogram->maximum, histogram->p50, histogram->p90,
+                          histogram->p99, histogram->p999);
+}
+
+static int write_stats(sd_bus_message *reply, const Raftkv__V1__Response *response,
+                       struct failure *failure) {
+    const Raftkv__V1__StatsResponse *body = response->stats;
+    int r = sd_bus_message_open_container(reply, SD_BUS_TYPE_ARRAY, "{sv}");
+
+    (void)failure;
+    for (size_t i = 0; r >= 0 && i < body->n_statistics; i++)
+        r = append_statistic(reply, body->statistics[i]);
+    return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
 /* ---- Barrier and VerifyLeader ---- */
 
 static int read_barrier(sd_bus_message *message, Raftkv__V1__Request *request) {
@@ -283,6 +316,11 @@ static const struct method methods[] = {
      .read = read_snapshot,
      .body = RAFTKV__V1__RESPONSE__BODY_SNAPSHOT,
      .write = write_snapshot},
+    {.member = "Stats",
+     .open = true,
+     .read = read_stats,
+     .body = RAFTKV__V1__RESPONSE__BODY_STATS,
+     .write = write_stats},
     {.member = "Barrier",
      .read = read_barrier,
      .body = RAFTKV__V1__RESPONSE__BODY_BARRIER,
@@ -318,6 +356,10 @@ const sd_bus_vtable node_vtable[] = {
                             SD_BUS_ARGS("t", token),
                             SD_BUS_NO_RESULT,
                             backups_handle, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("Stats",
+                            SD_BUS_NO_ARGS,
+                            SD_BUS_RESULT("a{sv}", statistics),
+                            handle, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("Barrier",
                             SD_BUS_NO_ARGS,
                             SD_BUS_RESULT("t", index),

@@ -90,6 +90,8 @@ static struct method method_of(const Request *request) {
     case RAFTKV__V1__REQUEST__BODY_BACKUP:
         return (struct method){"org.raftkv1.Node",
                                request->backup->end ? "EndBackup" : "ReadBackup"};
+    case RAFTKV__V1__REQUEST__BODY_STATS:
+        return (struct method){"org.raftkv1.Node", "Stats"};
     case RAFTKV__V1__REQUEST__BODY_BARRIER:
         return (struct method){"org.raftkv1.Node", "Barrier"};
     case RAFTKV__V1__REQUEST__BODY_VERIFY_LEADER:

@@ -10,6 +10,9 @@
 typedef Raftkv__V1__Request Request;
 typedef Raftkv__V1__Response Response;
 
+/* More than a node has. */
+enum { STATISTICS_MAX = 4096 };
+
 /* One row of GetStatus. */
 #define STATUS_TYPES "stsststtttbssssttstttta(sttt)a(sttt)"
 
@@ -336,6 +339,65 @@ static int read_transfer(sd_bus_message *m, Response *response) {
     return r;
 }
 
+static int read_histogram(sd_bus_message *m, Raftkv__V1__Statistic *statistic) {
+    Raftkv__V1__Histogram *histogram = statistic->histogram = xmalloc(sizeof *histogram);
+
+    raftkv__v1__histogram__init(histogram);
+    statistic->value_case = RAFTKV__V1__STATISTIC__VALUE_HISTOGRAM;
+    return sd_bus_message_read(m, "v", "(ttttttt)", &histogram->count, &histogram->mean,
+                               &histogram->maximum, &histogram->p50, &histogram->p90,
+                               &histogram->p99, &histogram->p999);
+}
+
+/* Positive: one was read; 0: there are no more. Units and meanings are in the manual only. */
+static int read_statistic(sd_bus_message *m, Raftkv__V1__Statistic *statistic) {
+    const char *name, *type;
+    int r = sd_bus_message_enter_container(m, 'e', "sv");
+
+    if (r <= 0)
+        return r;
+    r = sd_bus_message_read(m, "s", &name);
+    if (r >= 0)
+        r = sd_bus_message_peek_type(m, NULL, &type);
+    if (r < 0)
+        return r;
+    set_string(&statistic->name, name);
+    if (strcmp(type, "t") == 0) {
+        statistic->value_case = RAFTKV__V1__STATISTIC__VALUE_NUMBER;
+        r = sd_bus_message_read(m, "v", "t", &statistic->number);
+    } else {
+        r = read_histogram(m, statistic);
+    }
+    if (r >= 0)
+        r = sd_bus_message_exit_container(m);
+    return r < 0 ? r : 1;
+}
+
+static int read_stats(sd_bus_message *m, Response *response) {
+    Raftkv__V1__StatsResponse *body = response->stats = xmalloc(sizeof *body);
+    int r;
+
+    raftkv__v1__stats_response__init(body);
+    response->body_case = RAFTKV__V1__RESPONSE__BODY_STATS;
+    body->statistics = xcalloc(STATISTICS_MAX, sizeof(void *));
+    r = sd_bus_message_enter_container(m, 'a', "{sv}");
+    while (r >= 0) {
+        Raftkv__V1__Statistic *statistic;
+
+        if (body->n_statistics == STATISTICS_MAX)
+            return -EMSGSIZE;
+        statistic = xmalloc(sizeof *statistic);
+        raftkv__v1__statistic__init(statistic);
+        r = read_statistic(m, statistic);
+        if (r <= 0) {
+            raftkv__v1__statistic__free_unpacked(statistic, NULL);
+            break;
+        }
+        body->statistics[body->n_statistics++] = statistic;
+    }
+    return r < 0 ? r : sd_bus_message_exit_container(m);
+}
+
 static int read_barrier(sd_bus_message *m, Response *response) {
     response->barrier = xmalloc(sizeof *response->barrier);
     raftkv__v1__barrier_response__init(response->barrier);
@@ -376,6 +438,8 @@ static int read_body(sd_bus_message *m, const Request *request, const char *node
         return read_backup(m, response, request->backup->end);
     case RAFTKV__V1__REQUEST__BODY_TRANSFER_LEADERSHIP:
         return read_transfer(m, response);
+    case RAFTKV__V1__REQUEST__BODY_STATS:
+        return read_stats(m, response);
     case RAFTKV__V1__REQUEST__BODY_BARRIER:
         return read_barrier(m, response);
     case RAFTKV__V1__REQUEST__BODY_VERIFY_LEADER:

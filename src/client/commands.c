@@ -317,6 +317,21 @@ static int run_transfer(struct session *session, const struct arguments *argumen
     return r;
 }
 
+static int run_stats(struct session *session, const struct arguments *arguments) {
+    Raftkv__V1__StatsRequest body = RAFTKV__V1__STATS_REQUEST__INIT;
+    Request request = RAFTKV__V1__REQUEST__INIT;
+    _cleanup_(free_response) Response *response = NULL;
+    int r;
+
+    (void)arguments;
+    request.body_case = RAFTKV__V1__REQUEST__BODY_STATS;
+    request.stats = &body;
+    r = session_call(session, &request, &response);
+    if (r == 0)
+        output_stats(&session->output, response->stats);
+    return r;
+}
+
 static int run_barrier(struct session *session, const struct arguments *arguments) {
     Raftkv__V1__BarrierRequest body = RAFTKV__V1__BARRIER_REQUEST__INIT;
     Request request = RAFTKV__V1__REQUEST__INIT;
@@ -417,6 +432,11 @@ const struct command commands[] = {
      "serves "
      "on.",
      0, 0, 1, run_transfer},
+    {"stats", "", "Show what a node has counted and measured",
+     "Shows the statistics of the asked node since it started: raft, log, state, snapshots, "
+     "requests and connections. Over D-Bus their units and meanings are left out; org.raftkv1(5) "
+     "lists them.",
+     0, 0, 0, run_stats},
     {"barrier", "", "Wait until everything proposed before is applied",
      "Writes an entry that does nothing, and waits until the leader has applied it. Prints its "
      "index.",

@@ -24,6 +24,7 @@
  *   transfer-leadership                      {"leader"}
  *   barrier                                  {"index"}
  *   verify-leader                            {"leader", "term"}
+ *   stats    {NAME: number, or {"count", "mean", "maximum", "p50", "p90", "p99", "p999"}}
  *   snapshot                                 {"index", "milliseconds"}
  *   backup, check                            {"index", "term", "records", "bytes" (of keys and
  *             values), "size" (of the file), "cluster_id", "version"}; of a backup to standard
@@ -66,6 +67,7 @@ void output_transfer(const struct output *output,
 void output_barrier(const struct output *output, const Raftkv__V1__BarrierResponse *response);
 void output_verify_leader(const struct output *output,
                           const Raftkv__V1__VerifyLeaderResponse *response);
+void output_stats(const struct output *output, const Raftkv__V1__StatsResponse *response);
 void output_snapshot(const struct output *output, const Raftkv__V1__SnapshotResponse *response);
 void output_backup(const struct output *output, const struct backup_summary *summary);
 

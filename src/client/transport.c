@@ -39,6 +39,7 @@ bool transport_request_writes(const Raftkv__V1__Request *request) {
     case RAFTKV__V1__REQUEST__BODY_BACKUP:
     case RAFTKV__V1__REQUEST__BODY_BARRIER: /* nor here */
     case RAFTKV__V1__REQUEST__BODY_VERIFY_LEADER:
+    case RAFTKV__V1__REQUEST__BODY_STATS:
         return false;
     default:
         return true;

@@ -152,6 +152,11 @@ void bus_loop_status_changed(struct bus_loop *bus) {
         bus_status_changed(bus->attachment->bus);
 }
 
+void bus_loop_add_statistics(const struct bus_loop *bus, struct statistics *statistics) {
+    if (bus->attachment)
+        bus_add_statistics(bus->attachment->bus, statistics);
+}
+
 /* ---- beginning and end ---- */
 
 int bus_loop_open(struct bus_loop *bus, uv_loop_t *loop, const struct bus_options *options,

@@ -27,5 +27,7 @@ int bus_loop_open(struct bus_loop *bus, uv_loop_t *loop, const struct bus_option
 void bus_loop_prepare(struct bus_loop *bus);
 /* As bus_status_changed(); nothing without a bus. */
 void bus_loop_status_changed(struct bus_loop *bus);
+/* As bus_add_statistics(); nothing without a bus. */
+void bus_loop_add_statistics(const struct bus_loop *bus, struct statistics *statistics);
 /* Not to be called by what bus_process() calls. Nothing when no bus is wanted. */
 void bus_loop_close(struct bus_loop *bus);

@@ -212,6 +212,17 @@ static void status_changed(void *data) {
         notify_status_changed(&daemon->notify);
 }
 
+/* A door that is not open has nothing to tell. */
+static void add_statistics(void *data, struct statistics *statistics) {
+    const struct daemon *daemon = data;
+
+    if (daemon->clients)
+        client_door_add_statistics(daemon->clients, statistics);
+    if (daemon->links)
+        links_add_statistics(daemon->links, statistics);
+    bus_loop_add_statistics(&daemon->bus, statistics);
+}
+
 /* ---- what the links ask the node ---- */
 
 static const struct identity *peer_identity(void *data) {
@@ -318,6 +329,7 @@ static int open_node(struct daemon *daemon) {
         return refuse(r, &failure);
     host_uv_set_node(&daemon->host, daemon->node);
     service_set_observer(node_service(daemon->node), status_changed, daemon);
+    service_set_doors(node_service(daemon->node), add_statistics, daemon);
     return 0;
 }
 

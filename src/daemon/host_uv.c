@@ -15,6 +15,11 @@ static uint64_t host_now(struct host *host) {
     return uv_hrtime() / 1000000;
 }
 
+static uint64_t host_microseconds(struct host *host) {
+    (void)host;
+    return uv_hrtime() / 1000;
+}
+
 static uint64_t host_random(struct host *host) {
     uint64_t bits;
     ssize_t n;
@@ -126,6 +131,7 @@ void host_uv_init(struct host_uv *host, uv_loop_t *loop, void (*fatal)(const cha
         .host =
             {
                 .now = host_now,
+                .microseconds = host_microseconds,
                 .random = host_random,
                 .submit = host_submit,
                 .wake_at = host_wake_at,

@@ -251,6 +251,8 @@ int node_open(struct node **ret, struct host *host, const struct node_options *o
         .backup_end = backups_end,
         .state_failed = status_state_failed,
         .fill_status = status_fill,
+        .measure = measure_start,
+        .add_statistics = measure_add,
     };
     node->service = service_new(&(struct service_options){
         .node = &node->service_node,

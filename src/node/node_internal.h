@@ -146,6 +146,15 @@ struct space {
     bool alarm;
 };
 
+/* What somebody asked to know in numbers (measure.c). */
+struct measure {
+    bool under_way;
+    struct job job;
+    struct log_store_stats log;
+    struct state_stats state;
+    struct histogram write_latency; /* us, of a write to the log */
+};
+
 struct node {
     struct host *host;
     struct identity identity;
@@ -162,6 +171,7 @@ struct node {
     struct job persist_job, apply_job;
     struct member_write write;
     int write_result;
+    uint64_t write_microseconds; /* how long it took */
     bool write_put; /* everything of the write is in the log's buffer: only the flush is left */
     bool write_overtaken; /* its entries are of the log before a state that is being installed */
     uint64_t write_retry_at;
@@ -182,6 +192,7 @@ struct node {
     struct staging staging;             /* staging.c */
     struct install install;             /* install.c */
     struct space space;                 /* space.c */
+    struct measure measure;             /* measure.c */
     struct {
         uint64_t snapshot_entries, snapshot_bytes, trailing_entries, trailing_bytes;
         uint64_t checkpoint_bytes;
@@ -281,6 +292,10 @@ void backups_deinit(struct node *node);
 void status_compact(void *data);
 void status_state_failed(void *data, int error);
 void status_fill(void *data, Raftkv__V1__MemberStatus *status);
+
+/* measure.c: as struct service_node says */
+void measure_start(void *data);
+void measure_add(void *data, struct statistics *statistics);
 
 /* doors.c */
 void doors_adopt(struct node *node, uint64_t from);

@@ -34,29 +34,34 @@ void storage_state_fatal(struct node *node, const char *what, int error) {
 
 /* ---- writes ---- */
 
-static void run_write(struct job *job) {
-    struct node *node = container_of(job, struct node, persist_job);
+static int write_log(struct node *node) {
     const struct member_write *write = &node->write;
     int result = doors_write_cluster(node);
 
-    if (result < 0) {
-        node->write_result = result;
-        return;
-    }
+    if (result < 0)
+        return result;
     /* After a failure for want of space everything stays in the log's buffer and must not be put
      * again. */
     if (!node->write_put) {
         if (write->set_vote)
             result = log_store_set_vote(node->log, write->term, write->vote);
         if (DEFECT(LOST_TRUNCATE) && write->first_index <= log_store_last_index(node->log))
-            return;
+            return 0;
         if ((result == 0 || result == -ENOSPC) && write->count > 0)
             result = log_store_append(node->log, write->first_index, write->entries, write->count);
         node->write_put = result == 0 || result == -ENOSPC;
     }
     if (node->write_put && !DEFECT(ACKNOWLEDGE_BEFORE_FLUSH))
         result = log_store_flush(node->log);
-    node->write_result = result;
+    return result;
+}
+
+static void run_write(struct job *job) {
+    struct node *node = container_of(job, struct node, persist_job);
+    uint64_t begun = node->host->microseconds(node->host);
+
+    node->write_result = write_log(node);
+    node->write_microseconds = node->host->microseconds(node->host) - begun;
 }
 
 static void write_done(struct job *job) {
@@ -79,6 +84,7 @@ static void write_done(struct job *job) {
         node->write_retry_at = 0;
         space_update(node);
     }
+    histogram_add(&node->measure.write_latency, node->write_microseconds);
     member_persisted(node->member);
     node_flush(node);
 }
@@ -257,7 +263,7 @@ uint64_t storage_deadline(const struct node *node) {
 bool storage_busy(const struct node *node) {
     return member_busy(node->member) || node->compaction.under_way || node->checkpoint.under_way ||
            streams_busy(node) || backups_busy(node) || staging_busy(node) ||
-           node->install.under_way || space_busy(node);
+           node->install.under_way || space_busy(node) || node->measure.under_way;
 }
 
 static bool waits(uint64_t retry_at) {

@@ -81,7 +81,10 @@ static void follow_state(struct member *member) {
     }
     member->state = state;
     member->state_term = term;
+    if (state == MEMBER_CANDIDATE)
+        member->statistics.elections++;
     if (state == MEMBER_LEADER) {
+        member->statistics.elections_won++;
         member->serving = DEFECT(SKIP_BARRIER);
         member->own_barrier_wanted = true;
         member->promotion_since = 0;
@@ -356,6 +359,11 @@ void member_get_view(const struct member *member, struct member_view *ret) {
         .readable = member->readable && member->applied_index > 0,
         .removed = member->expelled,
     };
+}
+
+void member_get_statistics(const struct member *member, struct member_statistics *ret) {
+    *ret = member->statistics;
+    ret->leader_heard = member->leader_heard;
 }
 
 const struct configuration *member_configuration(const struct member *member) {

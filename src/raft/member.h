@@ -67,6 +67,15 @@ void member_get_view(const struct member *member, struct member_view *ret);
 /* Says how the attempt to give leadership away ended: with the name of the new leader, or a
  * failure. */
 void member_say_handed_over(int priority, const char *leader, const struct failure *failure);
+/* What a member has counted since it was started. */
+struct member_statistics {
+    uint64_t elections; /* that it called, pre-votes included */
+    uint64_t elections_won;
+    uint64_t transfers; /* of its office to another voter, asked for */
+    uint64_t transfers_failed;
+    uint64_t leader_heard; /* host time of the last message of a leader; 0: never */
+};
+void member_get_statistics(const struct member *member, struct member_statistics *ret);
 /* The committed configuration (applied here). */
 const struct configuration *member_configuration(const struct member *member);
 /* Leader only: how far a server has the log durably (match index), and when it last answered (host

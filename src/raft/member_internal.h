@@ -101,6 +101,7 @@ struct member {
     enum member_state state;
     uint64_t state_term;
     uint64_t office_since; /* host time at which this leader was elected */
+    struct member_statistics statistics;
 
     /* RAFT_START's data until member_start(). */
     struct raft_entry *start_entries;

@@ -166,6 +166,7 @@ static void start_transfer(struct member *member, uint64_t target) {
 static void transfer_failed(struct member *member) {
     struct failure failure;
 
+    member->statistics.transfers_failed++;
     failure_set(&failure, ERROR_TIMEOUT,
                 "Leadership could not be handed over in time; %s leads on.",
                 member_is_leader(member) ? member->identity->name : "another member may");
@@ -213,8 +214,10 @@ static void advance_transfer(struct member *member) {
     }
     member_get_view(member, &view);
     leader = view.leader != 0 ? configuration_find(&member->committed, view.leader) : NULL;
-    if (leader)
-        membership_finish(member, NULL, member->committed.index, leader->name);
+    if (!leader)
+        return;
+    member->statistics.transfers++;
+    membership_finish(member, NULL, member->committed.index, leader->name);
 }
 
 /* ---- removing and demoting ---- */

@@ -73,6 +73,14 @@ size_t client_door_connections(const struct client_door *door) {
     return door->connections;
 }
 
+void client_door_add_statistics(const struct client_door *door, struct statistics *statistics) {
+    statistics_add(statistics, STATISTIC_CLIENTS_CONNECTIONS, NULL, door->connections);
+    statistics_add(statistics, STATISTIC_CLIENTS_ACCEPTED, NULL, door->accepted_ever);
+    statistics_add(statistics, STATISTIC_CLIENTS_TURNED_AWAY, NULL, door->turned_away_ever);
+    statistics_add(statistics, STATISTIC_CLIENTS_RECEIVED, NULL, door->network.received);
+    statistics_add(statistics, STATISTIC_CLIENTS_SENT, NULL, door->network.sent);
+}
+
 void client_door_stop_listening(struct client_door *door) {
     listener_close(&door->listener);
 }

@@ -36,6 +36,8 @@ void client_door_set_limits(struct client_door *door, unsigned max_connections,
 unsigned client_door_port(const struct client_door *door);
 /* Open connections now. */
 size_t client_door_connections(const struct client_door *door);
+/* Adds what it has counted. */
+void client_door_add_statistics(const struct client_door *door, struct statistics *statistics);
 /* Stops accepting; connections stay until client_door_close(). */
 void client_door_stop_listening(struct client_door *door);
 /* Takes leave of the clients, who have a moment to read that, and closes everything; requests under

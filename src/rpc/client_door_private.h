@@ -18,6 +18,7 @@ struct client_door {
     LIST_HEAD(, client_session) sessions;
     size_t connections; /* those that are being closed included, those turned away not */
     size_t turned_away;
+    uint64_t accepted_ever, turned_away_ever;
     bool closing; /* when the last session is gone, so is the network */
     void (*closed)(void *data);
     void *closed_data;

@@ -185,10 +185,13 @@ void client_session_accept(struct client_door *door) {
 
     session->door = door;
     session->turned_away = door->connections >= door->max_connections;
-    if (session->turned_away)
+    if (session->turned_away) {
         door->turned_away++;
-    else
+        door->turned_away_ever++;
+    } else {
         door->connections++;
+        door->accepted_ever++;
+    }
     LIST_INIT(&session->requests);
     LIST_INSERT_HEAD(&door->sessions, session, entry);
     connection_init(&session->connection, &door->network, &events, FRAME_PLAIN,

@@ -82,6 +82,7 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer) {
     }
     if (c->finishing)
         return;
+    c->network->received += (uint64_t)size;
     frame_reader_feed(&c->reader, (const uint8_t *)buffer->base, (size_t)size);
     deliver(c);
 }
@@ -137,6 +138,7 @@ static void flush(struct connection *c) {
 
     if (c->closing || c->writing.data || c->output.size == 0)
         return;
+    c->network->sent += c->output.size;
     buffer = uv_buf_init((char *)c->output.data, (unsigned)c->output.size);
     r = uv_try_write((uv_stream_t *)&c->tcp, &buffer, 1);
     if (r < 0 && r != UV_EAGAIN) {

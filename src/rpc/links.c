@@ -254,3 +254,14 @@ void links_close(struct links *links, void (*closed)(void *data), void *data) {
     connection_close_all(&links->network);
     network_close(&links->network, on_network_closed, links);
 }
+
+void links_add_statistics(const struct links *links, struct statistics *statistics) {
+    const struct link_out *link;
+    uint64_t count = links->incoming_count;
+
+    LIST_FOREACH(link, &links->outgoing, entry)
+    count += link->state == LINK_OUT_UP;
+    statistics_add(statistics, STATISTIC_PEERS_CONNECTIONS, NULL, count);
+    statistics_add(statistics, STATISTIC_PEERS_RECEIVED, NULL, links->network.received);
+    statistics_add(statistics, STATISTIC_PEERS_SENT, NULL, links->network.sent);
+}

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/host.h"
+#include "service/statistics.h"
 
 struct links;
 
@@ -51,4 +52,6 @@ void links_set_peers(struct links *links, const struct peer *peers, size_t count
 void links_identify(struct links *links, const char *address, uint64_t timeout_ms,
                     identify_cb callback, void *data);
 
+/* Adds what they have counted. */
+void links_add_statistics(const struct links *links, struct statistics *statistics);
 void links_close(struct links *links, void (*closed)(void *data), void *data);

@@ -21,6 +21,7 @@ struct network {
     size_t held;
     size_t held_max;
     void (*overfull)(struct network *network);
+    uint64_t received, sent; /* bytes, ever */
     size_t unsent; /* bytes of output that the kernel has not taken yet, over all connections */
 
     LIST_HEAD(, connection) connections; /* that are not closed */

@@ -32,6 +32,7 @@ struct call *call_new(struct service *service, Raftkv__V1__Request *request, ser
     call->reply = reply;
     call->data = data;
     call->begun = service->host->now(service->host);
+    call->begun_microseconds = service->host->microseconds(service->host);
     call->bytes = sizeof *call;
     list_init(&call->link);
     list_append(&service->calls, &call->all);
@@ -87,6 +88,7 @@ static void leave_stage(struct call *call) {
     case CALL_READ_READY:
     case CALL_READING:
     case CALL_COMPACTING:
+    case CALL_MEASURING:
     case CALL_BACKING_UP:
         break;
     }
@@ -111,6 +113,7 @@ void call_answer(struct call *call, Raftkv__V1__Response *response) {
     struct service *service = call->service;
 
     call_hold(call);
+    stats_count(call, response->error);
     mark_ended(call);
     response->id = call->request->id;
     service->replying++;

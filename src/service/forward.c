@@ -231,6 +231,7 @@ void service_forward_request(struct service *service, uint64_t from,
         raftkv__v1__request__init(request);
     }
     call = call_new(service, request, send_answer, NULL);
+    service->forwarded_to_us++;
     call->data = call;
     call->from = from;
     call->from_forward_id = message->forward_id;

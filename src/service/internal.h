@@ -35,11 +35,13 @@ enum call_stage {
     CALL_CHANGING,   /* with the member as a change */
     CALL_COLLECTING, /* the status of the other members */
     CALL_COMPACTING, /* a snapshot until the compaction has ended */
+    CALL_MEASURING,  /* statistics until log and state are measured */
     CALL_BACKING_UP, /* a backup until its chunk is read */
 };
 
 struct call;
 struct change_run;
+struct request_counts;
 struct collection;
 
 /* What there is to know about one kind of request. */
@@ -53,6 +55,10 @@ struct request_kind {
 };
 /* NULL for a request without a known body. */
 const struct request_kind *request_kind(const Raftkv__V1__Request *request);
+/* The kinds have numbers below request_kind_count(); not every number is one. */
+size_t request_kind_count(void);
+size_t request_kind_number(const struct request_kind *kind);
+const struct request_kind *request_kind_at(size_t number);
 
 struct call {
     struct service *service; /* NULL once the service is gone */
@@ -64,7 +70,8 @@ struct call {
     uint64_t from_forward_id;
     struct deadline deadline;
     uint64_t begun; /* host time */
-    size_t bytes;   /* counted against REQUESTS_WAITING_BYTES_MAX */
+    uint64_t begun_microseconds;
+    size_t bytes; /* counted against REQUESTS_WAITING_BYTES_MAX */
     enum call_stage stage;
     bool ended;
     unsigned holds;
@@ -115,6 +122,11 @@ struct service {
     uint64_t seen_configuration;
 
     bool draining;
+    struct request_counts *counts; /* by the number of the kind */
+    uint64_t forwarded_to_us;
+    service_doors doors;
+    void *doors_data;
+
     uint64_t refused_at;  /* a forwarded request, for that reason */
     unsigned replying;    /* reply callbacks on the stack */
     bool beginning;       /* calls in `arrived` are being begun */
@@ -135,6 +147,7 @@ struct service {
     struct list read_index_gathering;          /* reads for the next round */
     struct read_index_round *read_index_round; /* under way; NULL: none */
     struct list compacting;
+    struct list measuring;
     struct list backing_up;
     struct list reads_ready;
     struct read_batch *read_batch; /* on the state lane; NULL: none */
@@ -202,9 +215,16 @@ void execute_members(struct call *call);
 void execute_change(struct call *call);
 void execute_status(struct call *call);
 void execute_snapshot(struct call *call);
+void execute_stats(struct call *call);
 void execute_backup(struct call *call);
 void execute_barrier(struct call *call);
 void execute_verify_leader(struct call *call);
+
+/* execute_stats.c: counting. */
+void stats_init(struct service *service);
+void stats_deinit(struct service *service);
+/* A call is answered, with an error or (NULL) not. */
+void stats_count(const struct call *call, const Raftkv__V1__Error *error);
 
 /* Has call_read() called when everything acknowledged before now is applied here. */
 void read_index_wait(struct call *call);

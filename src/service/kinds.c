@@ -41,6 +41,8 @@ static const struct request_kind kinds[] = {
                                             never, execute_snapshot},
     [RAFTKV__V1__REQUEST__BODY_BACKUP] = {"backup", false, RAFTKV__V1__RESPONSE__BODY_BACKUP, never,
                                           execute_backup},
+    [RAFTKV__V1__REQUEST__BODY_STATS] = {"stats", false, RAFTKV__V1__RESPONSE__BODY_STATS, never,
+                                         execute_stats},
     [RAFTKV__V1__REQUEST__BODY_BARRIER] = {"barrier", false, RAFTKV__V1__RESPONSE__BODY_BARRIER,
                                            always, execute_barrier},
     [RAFTKV__V1__REQUEST__BODY_VERIFY_LEADER] = {"verify-leader", false,
@@ -69,4 +71,16 @@ const struct request_kind *request_kind(const Raftkv__V1__Request *request) {
     if (body >= sizeof kinds / sizeof kinds[0] || !kinds[body].execute)
         return NULL;
     return &kinds[body];
+}
+
+size_t request_kind_count(void) {
+    return sizeof kinds / sizeof kinds[0];
+}
+
+size_t request_kind_number(const struct request_kind *kind) {
+    return (size_t)(kind - kinds);
+}
+
+const struct request_kind *request_kind_at(size_t number) {
+    return kinds[number].execute ? &kinds[number] : NULL;
 }

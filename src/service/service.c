@@ -28,7 +28,9 @@ struct service *service_new(const struct service_options *options) {
     list_init(&service->read_index_gathering);
     list_init(&service->reads_ready);
     list_init(&service->compacting);
+    list_init(&service->measuring);
     list_init(&service->backing_up);
+    stats_init(service);
     member_get_view(service->member, &service->seen);
     service->seen_configuration = member_configuration(service->member)->index;
     return service;
@@ -48,6 +50,7 @@ struct service *service_free(struct service *service) {
     read_index_deinit(service);
     read_deinit(service);
     deadlines_deinit(&service->deadlines);
+    stats_deinit(service);
     free(service->forwards.places);
     free(service);
     return NULL;

@@ -15,6 +15,7 @@
 #include "base/host.h"
 #include "proto/unpack.h"
 #include "raft/member.h"
+#include "service/statistics.h"
 #include "store/state.h"
 
 struct service;
@@ -70,6 +71,10 @@ size_t service_local_members(struct service *service,
 typedef void (*service_observer)(void *data);
 void service_set_observer(struct service *service, service_observer observer, void *data);
 
+/* Whoever has doors adds what they have counted. */
+typedef void (*service_doors)(void *data, struct statistics *statistics);
+void service_set_doors(struct service *service, service_doors doors, void *data);
+
 /* ---- for the node room (src/node), which makes and feeds the service ---- */
 
 /* What of the node around it the service asks for. */
@@ -89,6 +94,11 @@ struct service_node {
     void (*state_failed)(void *data, int error);
     /* Fills in what the status says of snapshots; what it allocates goes to the message. */
     void (*fill_status)(void *data, Raftkv__V1__MemberStatus *status);
+    /* Begins to measure log and state, unless that is under way; service_measured() tells the end,
+     * after this has returned. */
+    void (*measure)(void *data);
+    /* Adds what was measured then, and what the node has counted. */
+    void (*add_statistics)(void *data, struct statistics *statistics);
 };
 
 struct service_options {
@@ -109,6 +119,8 @@ size_t service_drain(struct service *service);
 /* The host time at which a forwarded request was last refused because of that; 0: none was. */
 uint64_t service_refused_at(const struct service *service);
 
+/* What measure() has begun has ended. */
+void service_measured(struct service *service);
 /* A compaction has ended: 0, or why not (negative errno; -EAGAIN: it came to nothing, which is no
  * fault). */
 void service_compacted(struct service *service, int result);

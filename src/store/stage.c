@@ -190,6 +190,7 @@ static int write_meta(struct stage *stage, struct state *state) {
     if (r == 0 && header->configuration_index > 0)
         r = state_set_configuration(state, header->configuration_index, header->configuration,
                                     header->configuration_size);
+    state_set_key_count(state, stage->reader.records);
     if (r == 0)
         r = state_commit(state, header->index, header->term);
     if (r == 0)

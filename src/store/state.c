@@ -181,6 +181,9 @@ static int load_meta(struct state *state, uint64_t *ret_format) {
     r = read_meta(state, STATE_META_INSTALLED, &state->installed_index, 1, NULL);
     if (r < 0)
         return r;
+    r = read_meta(state, STATE_META_KEYS, &state->key_count, 1, NULL);
+    if (r < 0)
+        return r;
     r = read_meta(state, STATE_META_CONFIGURATION, &state->configuration_index, 1,
                   &state->configuration);
     return r < 0 ? r : 0;
@@ -382,6 +385,7 @@ bool state_close_environment(struct state *state) {
     state->applied_index = 0;
     state->applied_term = 0;
     state->installed_index = 0;
+    state->key_count = 0;
     state->committed_index = 0;
     state->configuration_index = 0;
     return true;

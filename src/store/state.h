@@ -46,6 +46,7 @@ uint64_t state_installed_index(const struct state *state);
 
 /* One transaction at a time. Reads between begin and commit see what was put. */
 int state_begin(struct state *state);
+/* Version 1 says that the key is new; so they are counted. */
 int state_put(struct state *state, const void *key, size_t key_size,
               const struct state_record *record);
 /* ERROR_NOT_FOUND when there is none. */
@@ -81,6 +82,13 @@ int state_walk_headers(struct state *state, const void *from, size_t from_size, 
 /* Writes dirty pages out, spread over time, and a checkpoint; on the background lane. Returns the
  * applied index that is durable. */
 int state_checkpoint(struct state *state, uint64_t *ret_durable_index);
+
+struct state_stats {
+    uint64_t keys;
+    uint64_t bytes;                    /* of the pages of their tree */
+    uint64_t cache_hits, cache_misses; /* of pages, since it was opened */
+};
+int state_get_stats(struct state *state, struct state_stats *ret);
 
 /* A hash over all keys, records and the applied index, for tests and --verify: the same on two
  * members at the same index. */

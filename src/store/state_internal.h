@@ -26,6 +26,7 @@ enum { STATE_RECORD_HEADER_SIZE = 24 };
 #define STATE_META_APPLIED "applied"             /* index, term */
 #define STATE_META_CONFIGURATION "configuration" /* index, raft's encoding */
 #define STATE_META_INSTALLED "installed"         /* index of the snapshot */
+#define STATE_META_KEYS "keys"                   /* how many there are */
 
 /* Begins the names of the directories in which snapshots keep records aside. */
 #define STATE_ASIDE_PREFIX "aside-"
@@ -60,6 +61,7 @@ struct state {
     uint64_t pending_configuration_index; /* of the open transaction; 0: not set in it */
     struct buffer pending_configuration;
     uint64_t pending_installed_index; /* the same */
+    uint64_t key_count, pending_key_count;
 
     struct buffer record; /* a record on its way to disk */
     struct buffer key;    /* what was read last: capacity is what Berkeley DB may fill */
@@ -135,6 +137,9 @@ void state_encode_record(const struct state_record *record, struct buffer *ret);
 /* Puts numbers, little-endian, and then bytes, under a name in `meta`. */
 int state_write_meta(struct state *state, const char *name, const uint64_t *numbers, size_t count,
                      const struct buffer *rest);
+
+/* For a state whose keys were put around state_put(); in a transaction. */
+void state_set_key_count(struct state *state, uint64_t count);
 
 /* state_tail.c */
 

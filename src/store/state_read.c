@@ -195,3 +195,33 @@ int state_hash(struct state *state, uint64_t *ret_hash) {
         *ret_hash = hash;
     return r;
 }
+
+/* ---- statistics ---- */
+
+static int measure_tree(DB *tree, uint64_t *ret_bytes) {
+    DB_BTREE_STAT *statistics;
+    int r = tree->stat(tree, NULL, &statistics, DB_FAST_STAT);
+
+    if (r != 0)
+        return state_page_error(r);
+    *ret_bytes = (uint64_t)statistics->bt_pagecnt * statistics->bt_pagesize;
+    free(statistics);
+    return 0;
+}
+
+int state_get_stats(struct state *state, struct state_stats *ret) {
+    struct state_stats stats = {.keys = state->key_count};
+    DB_MPOOL_STAT *cache;
+    int r = measure_tree(state->keys, &stats.bytes);
+
+    if (r != 0)
+        return r;
+    r = state_error(state->environment->memp_stat(state->environment, &cache, NULL, 0));
+    if (r != 0)
+        return r;
+    stats.cache_hits = cache->st_cache_hit;
+    stats.cache_misses = cache->st_cache_miss;
+    free(cache);
+    *ret = stats;
+    return 0;
+}

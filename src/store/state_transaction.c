@@ -11,6 +11,7 @@ int state_begin(struct state *state) {
     check(!state->transaction);
     state->pending_configuration_index = 0;
     state->pending_installed_index = 0;
+    state->pending_key_count = state->key_count;
     return state_error(
         state->environment->txn_begin(state->environment, NULL, &state->transaction, 0));
 }
@@ -44,6 +45,8 @@ int state_put(struct state *state, const void *key, size_t key_size,
     r = state_keep_aside(state, key, key_size);
     if (r < 0)
         return r;
+    if (record->version == 1)
+        state->pending_key_count++;
     state_encode_record(record, &state->record);
     return put(state, state->keys, key, key_size, state->record.data, state->record.size);
 }
@@ -56,7 +59,10 @@ int state_delete(struct state *state, const void *key, size_t key_size) {
     r = state_keep_aside(state, key, key_size);
     if (r < 0)
         return r;
-    return state_page_error(state->keys->del(state->keys, state->transaction, &key_thing, 0));
+    r = state_page_error(state->keys->del(state->keys, state->transaction, &key_thing, 0));
+    if (r == 0 && state->pending_key_count > 0)
+        state->pending_key_count--;
+    return r;
 }
 
 int state_write_meta(struct state *state, const char *name, const uint64_t *numbers, size_t count,
@@ -88,6 +94,10 @@ static void adopt_configuration(struct state *state) {
     state->configuration_index = state->pending_configuration_index;
 }
 
+void state_set_key_count(struct state *state, uint64_t count) {
+    state->pending_key_count = count;
+}
+
 int state_set_installed(struct state *state, uint64_t index) {
     state->pending_installed_index = index;
     return state_write_meta(state, STATE_META_INSTALLED, &index, 1, NULL);
@@ -99,6 +109,8 @@ int state_commit(struct state *state, uint64_t applied_index, uint64_t applied_t
     int r;
 
     r = state_write_meta(state, STATE_META_APPLIED, applied, 2, NULL);
+    if (r == 0 && state->pending_key_count != state->key_count)
+        r = state_write_meta(state, STATE_META_KEYS, &state->pending_key_count, 1, NULL);
     if (r < 0) {
         state_abort(state);
         return r;
@@ -112,6 +124,7 @@ int state_commit(struct state *state, uint64_t applied_index, uint64_t applied_t
     adopt_configuration(state);
     if (state->pending_installed_index > 0)
         state->installed_index = state->pending_installed_index;
+    state->key_count = state->pending_key_count;
     state->applied_index = applied_index;
     state->applied_term = applied_term;
     atomic_store(&state->committed_index, applied_index);

@@ -19,9 +19,11 @@ METHODS = {
     "members": ("Cluster.GetConfiguration", [], ["members", "configuration_index", "cluster_id"]),
     "barrier": ("Node.Barrier", [], ["index"]),
     "verify_leader": ("Node.VerifyLeader", [], ["leader", "term"]),
+    "stats": ("Node.Stats", [], ["statistics"]),
     "snapshot": ("Node.Snapshot", [], ["index", "milliseconds"]),
 }
 MEMBER = ["name", "id", "role", "peer_address", "client_address", "leader", "promoting"]
+HISTOGRAM = ["count", "mean", "maximum", "p50", "p90", "p99", "p999"]
 ROLES = ["none", "voter", "non-voter"]
 
 
@@ -44,6 +46,15 @@ class Tcp:
 
     def put(self, node, key, value):
         return self.ask(node, "put", key=key.encode(), value=value.encode())
+
+    def stats(self, node):
+        return {
+            s.name: s.number if s.WhichOneof("value") == "number" else self._histogram(s.histogram)
+            for s in self.ask(node, "stats")["statistics"]
+        }
+
+    def _histogram(self, message):
+        return {name: getattr(message, name) for name in HISTOGRAM}
 
     def members(self, node):
         answer = self.ask(node, "members")
@@ -82,6 +93,13 @@ class DBus:
     def put(self, node, key, value):
         return self.ask(node, "put", key=key, value=value)
 
+    def stats(self, node):
+        statistics = {}
+        for name, value in self.ask(node, "stats")["statistics"].items():
+            is_number = value["type"] == "t"
+            statistics[name] = value["data"] if is_number else dict(zip(HISTOGRAM, value["data"]))
+        return statistics
+
     def members(self, node):
         answer = self.ask(node, "members")
         return {**answer, "members": [dict(zip(MEMBER, row)) for row in answer["members"]]}
@@ -111,6 +129,9 @@ class Raftkvctl:
 
     def put(self, node, key, value):
         return self.ask(node, "put", key=key, value=value)
+
+    def stats(self, node):
+        return self.ask(node, "stats")
 
     def members(self, node):
         answer = self.ask(node, "members")

@@ -10,7 +10,8 @@ from waiting import LIMIT
 
 COMMANDS = [
     "put", "get", "delete", "list", "status", "members", "add-voter", "add-nonvoter",
-    "remove-server", "demote-voter", "transfer-leadership", "barrier", "verify-leader", "help",
+    "remove-server", "demote-voter", "transfer-leadership", "barrier", "verify-leader",
+    "stats", "help",
 ]  # fmt: skip
 
 

@@ -1,11 +1,12 @@
 """What an administrator asks of a cluster: every operation, through every door, asked of the leader
 and of a follower. It must not matter."""
 
+import re
 import threading
 
 import pytest
 from doors import DOORS, make_door
-from protocol import raftkv
+from protocol import SCHEMAS, raftkv
 from waiting import LIMIT, wait_until
 
 from cluster import free_port
@@ -201,6 +202,67 @@ def test_the_properties_are_what_the_status_says(cluster, asked):
         "LastIndex": status.last_index,
     }
     assert {name: cluster.bus.property(asked.name, name) for name in expected} == expected
+
+
+def documented_statistics():
+    """The names that the introspection XML gives, as patterns."""
+    text = (SCHEMAS.parent / "dbus/org.raftkv1.Node.xml").read_text()
+    text = text[text.index("        Stats:") : text.index('<method name="Stats">')]
+    words = {"MEMBER": r"node\w+", "REQUEST": r"[a-z-]+", "OUTCOME": r"[A-Za-z]+"}
+    patterns = []
+    for name in re.findall(r"^        ([a-z_]+\.[\w.]+)(?: \(\w+\))?:", text, re.MULTILINE):
+        patterns.append(re.sub("|".join(words), lambda m: words[m.group()], re.escape(name)))
+    assert len(patterns) > 30
+    return patterns
+
+
+def test_the_statistics_are_those_that_are_documented(cluster, door, asked):
+    revision = door.put(asked, "counted", "x")["revision"]
+    leader = cluster.leader()
+    statistics = door.stats(asked)
+    patterns = documented_statistics()
+    for name in statistics:
+        assert any(re.fullmatch(pattern, name) for pattern in patterns), name
+    for pattern in patterns:
+        if not re.search(r"peers\\\.node|leader_contact", pattern):
+            assert any(re.fullmatch(pattern, name) for name in statistics), pattern
+    assert statistics["raft.term"] == asked.status().term
+    assert statistics["raft.last_index"] >= revision
+    assert statistics["raft.elections"] + statistics["raft.elections_won"] < 1000
+    assert statistics["log.flushes"] >= statistics["log.write_latency"]["count"] > 0
+    assert 0 < statistics["log.write_latency"]["p50"] <= statistics["log.write_latency"]["maximum"]
+    assert statistics["log.entries"] > 0 and statistics["log.bytes"] > 0
+    assert statistics["state.bytes"] > 0 and statistics["state.cache_hits"] > 0
+    assert statistics["requests.answered.put.OK"] == statistics["requests.latency.put"]["count"]
+    contacts = [name for name in statistics if re.match(r"raft\.peers\..*\.contact", name)]
+    assert len(contacts) == (2 if asked is leader else 0)
+    assert ("raft.leader_contact" in statistics) == (asked is not leader)
+
+
+def test_keys_are_counted_also_across_restarts_and_streamed_states(make_cluster):
+    cluster = make_cluster(1, ["[Raft]", "SnapshotEntries=20", "TrailingEntries=1"])
+    first = cluster.nodes[0]
+    tcp = make_door("tcp", cluster.bus)
+    with first.client() as client:
+        for number in range(100):
+            client.put(b"key %d" % (number % 50), b"value")
+        for number in range(10):
+            client.delete(b"key %d" % number)
+            client.delete(b"no such key %d" % number)
+        client.call("snapshot")
+    assert tcp.stats(first)["state.keys"] == 40
+    node = cluster.make_node()
+    node.start()
+    cluster.add(node)
+    cluster.wait_until_all_are_equal()
+    assert "is installed" in node.said()
+    for each in (first, node):
+        assert tcp.stats(each)["state.keys"] == 40
+        each.stop()
+        each.start()
+    cluster.wait_until_all_are_equal()
+    for each in (first, node):
+        assert tcp.stats(each)["state.keys"] == 40
 
 
 # With a voter that is silent

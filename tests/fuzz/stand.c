@@ -134,6 +134,10 @@ static uint64_t host_now(struct host *host) {
     return stand.now;
 }
 
+static uint64_t host_microseconds(struct host *host) {
+    return host_now(host) * 1000;
+}
+
 static uint64_t host_random(struct host *host) {
     (void)host;
     stand.random = stand.random * 6364136223846793005ull + 1442695040888963407ull;
@@ -440,6 +444,7 @@ void stand_start(const struct configuration *configuration) {
     stand.random = 42;
     stand.host = (struct host){
         .now = host_now,
+        .microseconds = host_microseconds,
         .random = host_random,
         .submit = host_submit,
         .wake_at = host_wake_at,

@@ -63,6 +63,10 @@ static uint64_t host_now(struct host *host) {
     return machine_clock(machine_of(host));
 }
 
+static uint64_t host_microseconds(struct host *host) {
+    return host_now(host) * 1000;
+}
+
 static uint64_t host_random(struct host *host) {
     (void)host;
     return chance();
@@ -264,6 +268,7 @@ void machine_init(struct machine *machine, unsigned number) {
         .wake_scheduled = UINT64_MAX,
         .host = {.data = machine,
                  .now = host_now,
+                 .microseconds = host_microseconds,
                  .random = host_random,
                  .submit = host_submit,
                  .wake_at = host_wake_at,

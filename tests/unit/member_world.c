@@ -25,6 +25,10 @@ static uint64_t host_now(struct host *host) {
     return world.now;
 }
 
+static uint64_t host_microseconds(struct host *host) {
+    return host_now(host) * 1000;
+}
+
 static uint64_t host_random(struct host *host) {
     (void)host;
     world.random = world.random * 6364136223846793005ull + 1442695040888963407ull;
@@ -277,6 +281,7 @@ static void make_node(uint64_t id) {
 
     node->host = (struct host){
         .now = host_now,
+        .microseconds = host_microseconds,
         .random = host_random,
         .submit = host_submit,
         .wake_at = host_wake_at,

@@ -61,6 +61,10 @@ static uint64_t host_now(struct host *host) {
     return world.now + node_of(host)->time_ahead;
 }
 
+static uint64_t host_microseconds(struct host *host) {
+    return host_now(host) * 1000;
+}
+
 static uint64_t host_random(struct host *host) {
     (void)host;
     return chance();
@@ -620,6 +624,7 @@ static void init_node(struct world_node *node, unsigned number) {
     *node = (struct world_node){
         .number = number,
         .host = {.now = host_now,
+                 .microseconds = host_microseconds,
                  .random = host_random,
                  .submit = host_submit,
                  .wake_at = host_wake_at,

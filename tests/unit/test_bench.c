@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "base/memory.h"
-#include "bench/histogram.h"
+#include "base/histogram.h"
 #include "bench/options.h"
 #include "bench/workload.h"
 

@@ -103,7 +103,8 @@ static int setup(void **state) {
     memset(&world, 0, sizeof world);
     world.now = 1000;
     world.jobs_end = &world.jobs;
-    world.host = (struct host){.now = host_now, .random = host_random, .submit = host_submit};
+    world.host = (struct host){
+        .now = host_now, .microseconds = host_now, .random = host_random, .submit = host_submit};
     world.node.host = &world.host;
     world.node.identity.cluster_id = 77;
     world.directory = make_directory();

@@ -23,10 +23,16 @@ static int setup(void **state) {
     return test_log_setup(state);
 }
 
+static uint64_t microseconds(struct host *host) {
+    (void)host;
+    return 0;
+}
+
 /* What waits for space is the log's: a mark, say. Then a write with a new term and entries. */
 static void entries_that_come_with_a_vote_are_written_when_there_is_space(void **state) {
     struct test_log *test = *state;
     struct node *node = xcalloc(1, sizeof *node);
+    struct host host = {.microseconds = microseconds};
     struct log_entry entry = {.term = 7, .type = ENTRY_COMMAND, .size = 10};
 
     test_log_open(test);
@@ -36,6 +42,7 @@ static void entries_that_come_with_a_vote_are_written_when_there_is_space(void *
 
     entry.data = test_data(401, 7, entry.size);
     storage_init(node);
+    node->host = &host;
     node->log = test->log;
     node->write = (struct member_write){
         .set_vote = true,

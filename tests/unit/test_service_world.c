@@ -12,6 +12,10 @@ static uint64_t host_now(struct host *host) {
     return world.now;
 }
 
+static uint64_t host_microseconds(struct host *host) {
+    return host_now(host) * 1000;
+}
+
 static uint64_t host_random(struct host *host) {
     (void)host;
     return 0x1234567890abcdef;
@@ -102,6 +106,11 @@ const struct server *configuration_find(const struct configuration *c, uint64_t 
         if (c->servers[i].id == id)
             return &c->servers[i];
     return NULL;
+}
+
+void member_get_statistics(const struct member *member, struct member_statistics *ret) {
+    (void)member;
+    *ret = world.statistics;
 }
 
 void member_propose(struct member *member, struct proposal *proposal) {
@@ -243,6 +252,16 @@ static void fill_nothing(void *data, Raftkv__V1__MemberStatus *status) {
     (void)data, (void)status;
 }
 
+static void count_measurement(void *data) {
+    (void)data;
+    world.measurements++;
+}
+
+static void add_log_entries(void *data, struct statistics *statistics) {
+    (void)data;
+    statistics_add(statistics, STATISTIC_LOG_ENTRIES, NULL, 12);
+}
+
 /* ---- setup ---- */
 
 static void add_server(uint64_t id, const char *name, const char *peer, const char *client) {
@@ -262,14 +281,19 @@ int world_setup(void **state) {
     memset(&world, 0, sizeof world);
     world.host = (struct host){
         .now = host_now,
+        .microseconds = host_microseconds,
         .random = host_random,
         .submit = host_submit,
         .send = host_send,
         .backlog = host_backlog,
         .linked = host_linked,
     };
-    world.node =
-        (struct service_node){.state_failed = count_state_failure, .fill_status = fill_nothing};
+    world.node = (struct service_node){
+        .state_failed = count_state_failure,
+        .fill_status = fill_nothing,
+        .measure = count_measurement,
+        .add_statistics = add_log_entries,
+    };
     world.now = 1000000;
     world.jobs_end = &world.jobs;
     world.identity = (struct identity){.cluster_id = 77, .member_id = NODE_A, .incarnation = 1};
@@ -448,6 +472,12 @@ Raftkv__V1__Request *barrier_request(void) {
     Raftkv__V1__BarrierRequest barrier = RAFTKV__V1__BARRIER_REQUEST__INIT;
 
     return new_request(RAFTKV__V1__REQUEST__BODY_BARRIER, &barrier.base);
+}
+
+Raftkv__V1__Request *stats_request(void) {
+    Raftkv__V1__StatsRequest stats = RAFTKV__V1__STATS_REQUEST__INIT;
+
+    return new_request(RAFTKV__V1__REQUEST__BODY_STATS, &stats.base);
 }
 
 Raftkv__V1__Request *verify_leader_request(void) {

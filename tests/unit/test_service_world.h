@@ -28,6 +28,7 @@ struct world {
     struct host host;
     struct service_node node;
     size_t state_failures;
+    size_t measurements; /* begun */
     struct identity identity;
     uint64_t now;
     bool unlinked[16]; /* by member id */
@@ -38,6 +39,7 @@ struct world {
     size_t jobs_submitted;
 
     struct member_view view;
+    struct member_statistics statistics;
     struct configuration configuration;
     struct proposal *proposed[PROPOSED_MAX];
     size_t proposed_count;
@@ -96,6 +98,7 @@ Raftkv__V1__Request *members_request(bool stale);
 Raftkv__V1__Request *add_voter_request(const char *name, const char *address);
 Raftkv__V1__Request *transfer_request(const char *name);
 Raftkv__V1__Request *barrier_request(void);
+Raftkv__V1__Request *stats_request(void);
 Raftkv__V1__Request *verify_leader_request(void);
 
 /* Hands in a request that another member has forwarded. */

@@ -1,4 +1,4 @@
-#include "bench/histogram.h"
+#include "base/histogram.h"
 
 enum { STEPS = 1 << HISTOGRAM_STEPS_BITS };
 

@@ -1,8 +1,4 @@
 /*
- * bench: programs that measure a cluster from outside, as its clients do. They share an engine (a
- * closed loop of clients), a histogram and a report; what differs is the protocol. May use base,
- * proto and the client room.
- *
  * histogram: how often each latency was seen, in buckets whose width is 1/128 of their value, so
  * that a quantile is off by less than 1 % however far the values are spread (the idea is that of
  * HdrHistogram).
