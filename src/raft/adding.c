@@ -138,6 +138,8 @@ static void add_identified(struct member *member, const struct identity *identit
         configuration_set_role(&configuration, newcomer.id, MEMBER_STANDBY, true);
     else
         configuration_add(&configuration, &newcomer);
+    if (member->removed.id == newcomer.id)
+        member->removed.id = 0; /* it is welcome again */
     say_adding(&newcomer);
     membership_commit(member, &configuration);
 }

@@ -327,6 +327,34 @@ static void a_voter_is_not_made_a_non_voter_by_adding_it(void **state) {
     assert_non_null(strstr(second.failure.message, "is a voter"));
 }
 
+static unsigned goodbyes;
+
+static bool count_goodbyes(const struct world_message *message,
+                           const Raftkv__V1__PeerMessage *peer) {
+    (void)message;
+    goodbyes += peer->body_case == RAFTKV__V1__PEER_MESSAGE__BODY_REMOVED;
+    return true;
+}
+
+static void who_is_added_again_at_once_is_not_told_to_leave(void **state) {
+    uint64_t leader = add_4_as_a_non_voter();
+
+    (void)state;
+    world.filter = count_goodbyes;
+    goodbyes = 0;
+    world_change(leader, &change, CHANGE_REMOVE, "node4");
+    assert_true(world_run(change_is_done, 1000));
+    world_pass(200);
+    assert_true(goodbyes > 0);
+    world_change(leader, &change, CHANGE_ADD_NONVOTER, "node4");
+    answer_identify(4);
+    goodbyes = 0;
+    assert_true(world_run(change_is_done, 1000));
+    world_pass(5000);
+    assert_int_equal(goodbyes, 0);
+    assert_int_equal(world_node(4)->applied, world_node(leader)->applied);
+}
+
 /* ---- by force ---- */
 
 static uint64_t silent;
@@ -420,6 +448,7 @@ int main(void) {
         TEST(adding_a_non_voter_again_changes_nothing),
         TEST(a_non_voter_that_is_added_as_a_voter_becomes_one),
         TEST(a_voter_is_not_made_a_non_voter_by_adding_it),
+        TEST(who_is_added_again_at_once_is_not_told_to_leave),
         TEST(by_force_a_voter_goes_once_the_silent_one_is_back),
         TEST(the_last_voter_stays_even_by_force),
         TEST(a_node_that_stops_awaits_no_promotion),
