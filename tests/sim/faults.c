@@ -344,6 +344,10 @@ void faults_print_kinds(FILE *file) {
     fputs("torn-pages", file);
 }
 
+bool faults_want_cuts(void) {
+    return faults.chosen[FAULT_LAG];
+}
+
 /* Those that were named come all the time. */
 static void choose_odds(void) {
     unsigned count = 0;
@@ -381,7 +385,7 @@ static unsigned bad_moment(const struct node *node, const struct job *job, uint6
     if (job == &node->install.job && node->install.switched)
         *ret_at = chance_between(1, 3); /* the log still is what it was before */
     if (job == &node->install.job)
-        return node->install.switched ? 3 : 4;
+        return node->install.switched ? 3 : node->install.identified ? 2 : 4;
     if (job == &node->checkpoint.job)
         return 50;
     return job == &node->staging.job || job == &node->compaction.job ? 200 : 0;

@@ -10,6 +10,8 @@
 /* Only these kinds, by their names with commas between. False: there is no such kind. */
 bool faults_choose(const char *names);
 void faults_print_kinds(FILE *file);
+/* Whether faults were named that need logs to be cut often. */
+bool faults_want_cuts(void);
 /* Draws how bad it gets, and begins. */
 void faults_start(void);
 /* A job is about to run on a lane. */

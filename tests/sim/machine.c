@@ -137,7 +137,8 @@ static void host_fatal(struct host *host, const char *reason) {
 
     if (machine->ghost)
         return;
-    record("%s ends: %s", machine->name, reason);
+    record("%s ends", machine->name);
+    remark("%s", reason); /* may name an address */
     oracle_fatal(machine, reason);
     machine->dying_of = "fatal";
 }
@@ -438,7 +439,8 @@ void machine_start(struct machine *machine) {
         return;
     }
     if (result != 0 && machine->disk_trouble) {
-        record("%s does not start: %s", machine->name, failure.message);
+        record("%s does not start", machine->name);
+        remark("%s", failure.message); /* may name an address */
         machine->life++;
         return;
     }

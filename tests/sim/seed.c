@@ -97,7 +97,8 @@ static unsigned first_voters(void) {
 }
 
 static void begin(void) {
-    bool large = chance_one_in(4); /* values; then the files of the log have to be too */
+    /* Values; then the files of the log have to be too. */
+    bool large = chance_one_in(4) && !faults_want_cuts();
     struct clients_options clients = {
         .count = (unsigned)chance_between(1, 12),
         .keys = (unsigned)chance_between(1, 12),
@@ -105,7 +106,7 @@ static void begin(void) {
         .value_max = large ? 200 * 1024 : 8 * 1024,
     };
 
-    bool compacts = !chance_one_in(3); /* and so followers are behind the log */
+    bool compacts = !chance_one_in(3) || faults_want_cuts(); /* followers are behind the log */
 
     oracle_init();
     if (compacts && chance_one_in(2))

@@ -1,0 +1,70 @@
+/* Whom a node lets in at the door for other nodes. */
+#include "node_world.h"
+
+static int start_four(void **state) {
+    (void)state;
+    world_start(4);
+    return 0;
+}
+
+static int stop(void **state) {
+    (void)state;
+    world_stop();
+    return 0;
+}
+
+static int admitted(unsigned by, const struct identity *from) {
+    struct failure failure;
+
+    return node_admit(world_node(by), from, node_identity(world_node(by))->member_id, &failure);
+}
+
+/* Node 3 loses its disk and comes back as another member; node 2 was down meanwhile, and has on its
+ * disk what was before. */
+static void replace_3_without_2(void) {
+    assert_int_equal(world_compact(2), ERROR_OK);
+    world_kill(2);
+    assert_int_equal(world_remove(1, 3), ERROR_OK);
+    world_wipe(3);
+    world_boot(3);
+    assert_int_equal(world_add_voter(1, 3), ERROR_OK);
+    world_isolate(2, true);
+    world_boot(2);
+}
+
+/* Otherwise neither could lead when they are needed for a majority. */
+static void a_replaced_member_is_let_in_by_who_has_not_heard_of_it(void **state) {
+    const struct configuration *configuration;
+
+    (void)state;
+    replace_3_without_2();
+    configuration = member_configuration(node_member(world_node(2)));
+    assert_non_null(configuration_find_name(configuration, "n3"));
+    assert_null(configuration_find(configuration, node_identity(world_node(3))->member_id));
+    assert_int_equal(admitted(2, node_identity(world_node(3))), 0);
+    world_isolate(2, false);
+    world_kill(1);
+    assert_true(world_run(world_agrees, 30000));
+}
+
+static void a_new_directory_is_not_let_in_under_a_name_that_is_taken(void **state) {
+    struct identity stranger;
+
+    (void)state;
+    stranger = *node_identity(world_node(3));
+    stranger.member_id++;
+    stranger.cluster_id = 0;
+    assert_int_equal(admitted(1, &stranger), ERROR_INVALID_ARGUMENT);
+    assert_int_equal(admitted(2, &stranger), ERROR_INVALID_ARGUMENT);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_replaced_member_is_let_in_by_who_has_not_heard_of_it,
+                                        start_four, stop),
+        cmocka_unit_test_setup_teardown(a_new_directory_is_not_let_in_under_a_name_that_is_taken,
+                                        start_four, stop),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
