@@ -266,14 +266,14 @@ static int read_rest(int fd, uint32_t from, uint8_t **ret, size_t *ret_size) {
 }
 
 /* Looks for whole records at any offset: what is broken says nothing about where the next begins.
- */
-static void search_records(const uint8_t *data, size_t size, struct position from,
+ * From `nonzero` on there are only zeros, with which a record may end. */
+static void search_records(const uint8_t *data, size_t nonzero, size_t size, struct position from,
                            struct log_rest *rest) {
     size_t offset = 0;
 
-    while (offset < size) {
+    while (offset < nonzero) {
         const uint8_t *hit =
-            memmem(data + offset, size - offset, record_magic, sizeof record_magic);
+            memmem(data + offset, nonzero - offset, record_magic, sizeof record_magic);
         struct position position = {.file = from.file};
         struct record record;
 
@@ -293,11 +293,20 @@ static void search_records(const uint8_t *data, size_t size, struct position fro
     }
 }
 
+/* The size without the zeros at the end: most of a file that was made ready. */
+static size_t without_zeros(const uint8_t *data, size_t size) {
+    while (size >= CHUNK_SIZE && all_zero(data + size - CHUNK_SIZE, CHUNK_SIZE))
+        size -= CHUNK_SIZE;
+    while (size > 0 && data[size - 1] == 0)
+        size--;
+    return size;
+}
+
 int log_file_search(const char *directory, struct position from, struct log_rest *ret) {
     _cleanup_(close_fd) int fd = open_file(directory, from.file, O_RDONLY);
     _cleanup_free_ uint8_t *data = NULL;
     struct log_rest rest = {0};
-    size_t size;
+    size_t size, nonzero;
     int r;
 
     if (fd < 0)
@@ -305,11 +314,10 @@ int log_file_search(const char *directory, struct position from, struct log_rest
     r = read_rest(fd, from.offset, &data, &size);
     if (r < 0)
         return r;
-    search_records(data, size, from, &rest);
-    while (size > 0 && data[size - 1] == 0)
-        size--;
-    rest.nonzero = size > 0;
-    rest.nonzero_end = from.offset + (uint32_t)size;
+    nonzero = without_zeros(data, size);
+    search_records(data, nonzero, size, from, &rest);
+    rest.nonzero = nonzero > 0;
+    rest.nonzero_end = from.offset + (uint32_t)nonzero;
     *ret = rest;
     return 0;
 }

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +48,9 @@ static uint64_t real_seconds(void) {
 static _Noreturn void run(uint64_t seed) {
     struct figures figures;
 
+    /* A seed is short: giving memory back and getting it anew costs more than it does. */
+    mallopt(M_MMAP_THRESHOLD, 1 << 30);
+    mallopt(M_TRIM_THRESHOLD, 1 << 30);
     seed_run(seed, options.seconds, options.trace, &figures);
     figures_add(sum, &figures);
     if (!options.quiet) {
@@ -131,14 +135,14 @@ static int run_all(void) {
     return (failed_count > 0) == options.first_failure ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-static _Noreturn void usage(void) {
+static _Noreturn void usage(FILE *file, int status) {
     fputs("raftkv-sim [--seed=N | --seeds=A..B] [--minutes=M] [--seconds=S] [--jobs=J] [--trace] "
           "[--quiet] [--faults=KIND,...] [--defect=NAME] [--until-found]\n"
           "Kinds of faults: ",
-          stderr);
-    faults_print_kinds(stderr);
-    fputs("\n", stderr);
-    exit(2);
+          file);
+    faults_print_kinds(file);
+    fputs("\n", file);
+    exit(status);
 }
 
 static void take_option(int option) {
@@ -148,7 +152,7 @@ static void take_option(int option) {
         break;
     case 'r':
         if (sscanf(optarg, "%" SCNu64 "..%" SCNu64, &options.first, &options.last) != 2)
-            usage();
+            usage(stderr, 2);
         break;
     case 'm':
         options.minutes = (unsigned)strtoul(optarg, NULL, 10);
@@ -159,7 +163,7 @@ static void take_option(int option) {
     case 'j':
         options.jobs = (unsigned)strtoul(optarg, NULL, 10);
         if (options.jobs < 1 || options.jobs > 64)
-            usage();
+            usage(stderr, 2);
         break;
     case 't':
         options.trace = true;
@@ -174,14 +178,16 @@ static void take_option(int option) {
         break;
     case 'k':
         if (!faults_choose(optarg))
-            usage();
+            usage(stderr, 2);
         options.faults = optarg;
         break;
     case 'f':
         options.first_failure = true;
         break;
+    case 'h':
+        usage(stdout, EXIT_SUCCESS);
     default:
-        usage();
+        usage(stderr, 2);
     }
 }
 
