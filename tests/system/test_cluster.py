@@ -1,8 +1,10 @@
 """Three nodes on three hosts, and what happens to them."""
 
 import json
+import subprocess
+import threading
 
-from hosts import Failed, wait_until
+from hosts import LIMIT, Failed, wait_until
 
 
 def test_the_members_are_those_that_were_added(cluster):
@@ -152,6 +154,32 @@ def test_leadership_goes_where_it_is_sent(cluster):
     assert cluster.leader() is target
     fields = target.host.journal(f"RAFTKV_NODE={target.name}", "RAFTKV_STATE=leader", "--output=json", "--lines=1")
     assert int(json.loads(fields)["RAFTKV_TERM"]) == target.status()["term"]
+
+
+def test_properties_change_as_leadership_moves(cluster):
+    target = cluster.followers()[0]
+    monitor = subprocess.Popen(
+        target.host.enter("busctl", "--system", "--json=short", "monitor", f"org.raftkv1.{target.name}"),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    patience = threading.Timer(LIMIT, monitor.kill)
+    patience.start()
+    try:
+        assert "Monitoring" in monitor.stderr.readline()
+        target.ctl("transfer-leadership", target.name)
+        for line in monitor.stdout:
+            message = json.loads(line)
+            if message.get("member") != "PropertiesChanged":
+                continue
+            interface, changed, _ = message["payload"]["data"]
+            if interface == "org.raftkv1.Node" and changed.get("State", {}).get("data") == "leader":
+                break
+        else:
+            raise AssertionError("the properties did not change")
+    finally:
+        patience.cancel()
+        monitor.kill()
+        monitor.communicate()
 
 
 def test_a_host_that_lost_its_disk_is_removed_and_added_again(cluster):

@@ -5,6 +5,7 @@ import json
 from hosts import wait_until
 
 EXPOSURE_MAX = 15  # tenths
+WITHOUT_BUS = "ExecStart=/usr/sbin/raftkvd --bus=none %i"
 
 
 def test_the_unit_is_closed_in_and_nothing_of_it_is_ignored(hosts, make_node):
@@ -50,6 +51,29 @@ def test_a_reload_takes_over_what_it_can_and_refuses_what_is_wrong(hosts, make_n
     assert "MaxConnections=many is wrong" in node.journal()
     wait_until("it is active", node.is_active)
     assert node.show("MainPID") == process
+
+
+def test_the_log_level_is_changed_while_the_node_runs(hosts, make_node):
+    node = make_node("alone", hosts[0], settings=["Bootstrap=yes"], clients=5711, peers=5712)
+    node.configure()
+    node.systemctl("start")
+    assert node.host.run("systemctl", "service-log-level", node.unit).strip() == "info"
+    node.host.run("systemctl", "service-log-level", node.unit, "debug")
+    assert node.host.run("systemctl", "service-log-level", node.unit).strip() == "debug"
+
+
+def test_a_node_starts_and_serves_without_a_bus(hosts, make_node):
+    node = make_node("alone", hosts[0], settings=["Bootstrap=yes"], clients=5711, peers=5712)
+    node.configure()
+    node.host.write(f"/run/systemd/system/{node.unit}.d/bus.conf", f"[Service]\nExecStart=\n{WITHOUT_BUS}\n")
+    node.host.run("systemctl", "daemon-reload")
+    try:
+        node.systemctl("start")
+        wait_until("it leads", node.leads)
+        node.ctl("put", "key", "value")
+    finally:
+        node.host.run("rm", "-r", f"/run/systemd/system/{node.unit}.d")
+        node.host.run("systemctl", "daemon-reload")
 
 
 def test_two_nodes_run_on_one_host(hosts, make_node):
