@@ -114,7 +114,7 @@ class Host:
     def enter(self, *command):
         """The command line that runs a command on the host, as root."""
         return ["nsenter", f"--target={self.pid}", "--all", "--", "env", "-i", f"PATH={PATH}", "HOME=/root",
-                "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive", *command]  # fmt: skip
+                "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive", *map(str, command)]  # fmt: skip
 
     def run(self, *command, ok=(0,), user=None, limit=LIMIT, input=None):
         """Runs a command to its end and returns what it printed."""

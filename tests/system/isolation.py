@@ -2,11 +2,14 @@
 mounts and processes. Whatever ends them, hosts, bridge and file systems end with the namespaces;
 only an empty directory and empty cgroups are left to remove."""
 
+import ctypes
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 WORK = "RAFTKV_SYSTEM_WORK"  # names the directory for everything, when the tests are isolated
@@ -32,20 +35,47 @@ def why_not():
 
 
 def _remove_cgroups(name):
+    """They are free when the last process of the hosts is gone, a moment after it was killed."""
+    end = time.monotonic() + 30
     for hierarchy in (CGROUPS, CGROUPS / "unified"):
         for directory, _, _ in os.walk(hierarchy / name, topdown=False):
-            os.rmdir(directory)
+            while True:
+                try:
+                    os.rmdir(directory)
+                    break
+                except OSError:
+                    if time.monotonic() >= end:
+                        raise
+                    time.sleep(0.05)
+
+
+def _end(number, frame):
+    raise KeyboardInterrupt
+
+
+def _die_with_the_parent():
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def run(*command):
     """Runs a command in the place of its own. Returns its exit status."""
     work = tempfile.mkdtemp(prefix=CGROUP, dir="/var/tmp")
+    signal.signal(signal.SIGTERM, _end)
+    place = subprocess.Popen(
+        ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", *command],
+        env={**os.environ, WORK: work},
+        preexec_fn=_die_with_the_parent,
+    )
     try:
-        return subprocess.run(
-            ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", *command],
-            env={**os.environ, WORK: work},
-        ).returncode
+        return place.wait()
+    except KeyboardInterrupt:
+        return 130
     finally:
+        for number in (signal.SIGINT, signal.SIGTERM):  # which often come twice
+            signal.signal(number, signal.SIG_IGN)
+        place.kill()  # and all in it with it
+        place.wait()
         _remove_cgroups(Path(work).name)
         os.rmdir(work)
 

@@ -8,6 +8,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 CACHE = Path(os.environ.get("RAFTKV_CACHE", "/var/cache/raftkv-tests"))
@@ -26,13 +27,22 @@ def codename():
     raise RuntimeError("/etc/os-release names no VERSION_CODENAME")
 
 
+def _run(*command):
+    """What it prints is of interest only when it fails."""
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    if result.returncode != 0:
+        print(result.stdout[-4000:], file=sys.stderr)
+        raise subprocess.CalledProcessError(result.returncode, command)
+
+
 def _in_root(root, script, *arguments):
+    inside = ["unshare", "--mount", "--pid", "--fork", f"--mount-proc={root}/proc", "chroot", root]
     environment = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND=noninteractive"]
-    subprocess.run(["chroot", root, *environment, "sh", "-ec", script, "sh", *arguments], check=True)
+    _run(*inside, *environment, "sh", "-ec", script, "sh", *arguments)
 
 
 def _prepare(suite, root):
-    subprocess.run(["debootstrap", "--variant=minbase", suite, root, MIRROR], check=True)
+    _run("debootstrap", "--variant=minbase", suite, root, MIRROR)
     release = []
     if suite == "bookworm":
         release = ["-t", "bookworm-backports"]
@@ -60,6 +70,7 @@ def pristine_root():
         if not root.exists():
             unfinished = CACHE / "unfinished"
             shutil.rmtree(unfinished, ignore_errors=True)
+            print(f"system: making a root file system in {root}, which takes minutes", flush=True)
             _prepare(suite, unfinished)
             unfinished.rename(root)
     return root

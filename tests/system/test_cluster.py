@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import threading
 
 from hosts import LIMIT, Failed, wait_until
 
@@ -159,11 +158,10 @@ def test_leadership_goes_where_it_is_sent(cluster):
 def test_properties_change_as_leadership_moves(cluster):
     target = cluster.followers()[0]
     monitor = subprocess.Popen(
-        target.host.enter("busctl", "--system", "--json=short", "monitor", f"org.raftkv1.{target.name}"),
+        target.host.enter("timeout", LIMIT, "stdbuf", "--output=L", "busctl", "--system", "--json=short",
+                          "monitor", f"org.raftkv1.{target.name}"),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    patience = threading.Timer(LIMIT, monitor.kill)
-    patience.start()
     try:
         assert "Monitoring" in monitor.stderr.readline()
         target.ctl("transfer-leadership", target.name)
@@ -177,8 +175,7 @@ def test_properties_change_as_leadership_moves(cluster):
         else:
             raise AssertionError("the properties did not change")
     finally:
-        patience.cancel()
-        monitor.kill()
+        target.host.run("pkill", "busctl", ok=(0, 1))
         monitor.communicate()
 
 
