@@ -179,6 +179,20 @@ def test_properties_change_as_leadership_moves(cluster):
         monitor.communicate()
 
 
+def test_a_node_that_is_removed_ends_and_is_not_started_again(cluster, make_node):
+    node = make_node("nodeD", cluster.nodes[0].host, clients=5711, peers=5712)
+    node.configure()
+    node.systemctl("enable", "--now")  # enabled, so that systemd remembers how it ended
+    leader = cluster.leader()
+    leader.ctl("add-voter", node.name, node.peer_address)
+    leader.ctl("remove-server", node.name)
+    wait_until("it has ended", lambda: node.show("ActiveState") == "inactive")
+    assert node.show("ExecMainStatus") == "3"
+    assert node.restarts() == 0
+    node.systemctl("disable")
+    cluster.assert_serves()
+
+
 def test_a_host_that_lost_its_disk_is_removed_and_added_again(cluster):
     node = cluster.followers()[0]
     leader = cluster.leader()
