@@ -3,12 +3,25 @@
  * and new values, so with large values it would take more of the disk than the entries that are
  * counted for the next compaction. A checkpoint of the state alone lets its files go, and says
  * nothing about the raft log.
+ *
+ * What is applied while a checkpoint runs stays until the next one. So the checkpoint hurries when
+ * that is much, and when the disk does not come along even then, applying waits for it: otherwise
+ * nothing would bound that log.
  */
 #include <errno.h>
 
 #include "node/node_internal.h"
 
-enum { ENTRY_OVERHEAD = 256 }; /* headers of records, and what else a transaction changes */
+enum {
+    ENTRY_OVERHEAD = 256,   /* headers of records, and what else a transaction changes */
+    LARGE_ENTRY = 2 * 1024, /* its value is on pages of its own */
+};
+
+/* The old and the new value. With large ones no two writes share a page, so that to wait longer
+ * spares nothing: these count double, and checkpoints come twice as often. */
+static uint64_t weight(const struct log_entry *entry) {
+    return (entry->size < LARGE_ENTRY ? 2 : 4) * (uint64_t)entry->size + ENTRY_OVERHEAD;
+}
 
 static void run(struct job *job) {
     struct node *node = container_of(job, struct node, checkpoint.job);
@@ -22,19 +35,42 @@ static void done(struct job *job) {
 
     node->checkpoint.under_way = false;
     /* Without space the log stays longer, until the next checkpoint or compaction. */
-    if (node->checkpoint.result < 0 && node->checkpoint.result != -ENOSPC)
+    if (node->checkpoint.result < 0 && node->checkpoint.result != -ENOSPC) {
         storage_state_fatal(node, "The state can't be written", node->checkpoint.result);
+        return;
+    }
+    checkpoint_ended(node);
+}
+
+void checkpoint_begun(struct node *node) {
+    node->checkpoint.running++;
+    node->checkpoint.bytes = 0;
+}
+
+void checkpoint_ended(struct node *node) {
+    check(node->checkpoint.running > 0);
+    node->checkpoint.running--;
+    storage_resume_apply(node);
+}
+
+bool checkpoint_is_late(const struct node *node) {
+    return node->checkpoint.running > 0 &&
+           node->checkpoint.bytes >= node->limits.checkpoint_bytes / 2;
+}
+
+bool checkpoint_holds_applies(const struct node *node) {
+    return node->checkpoint.running > 0 && node->checkpoint.bytes >= node->limits.checkpoint_bytes;
 }
 
 void checkpoint_count(struct node *node, const struct log_entry *entries, size_t count) {
     struct checkpoint *checkpoint = &node->checkpoint;
 
     for (size_t i = 0; i < count; i++)
-        checkpoint->bytes += 2 * (uint64_t)entries[i].size + ENTRY_OVERHEAD;
+        checkpoint->bytes += weight(&entries[i]);
     if (checkpoint->bytes < node->limits.checkpoint_bytes || checkpoint->under_way ||
         node->compaction.under_way || node->install.under_way || node->stopping)
         return;
-    checkpoint->bytes = 0;
+    checkpoint_begun(node);
     checkpoint->under_way = true;
     checkpoint->job = (struct job){.run = run, .done = done};
     node->host->submit(node->host, LANE_BACKGROUND, &checkpoint->job);

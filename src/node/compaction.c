@@ -114,6 +114,7 @@ static void checkpoint_done(struct job *job) {
         storage_state_fatal(node, "The state can't be written", compaction->result);
         return;
     }
+    checkpoint_ended(node);
     if (compaction->result < 0) {
         finish(node, compaction->result);
         return;
@@ -154,7 +155,7 @@ void compaction_start(struct node *node) {
     compaction->begun = node->host->now(node->host);
     compaction->covered_bytes += compaction->bytes;
     compaction->entries = compaction->bytes = 0;
-    node->checkpoint.bytes = 0;
+    checkpoint_begun(node);
     compaction->job = (struct job){.run = run_checkpoint, .done = checkpoint_done};
     node->host->submit(node->host, LANE_BACKGROUND, &compaction->job);
 }

@@ -41,14 +41,15 @@ struct compaction {
 };
 
 /* What the state's own log may take between two checkpoints of it. */
-enum { CHECKPOINT_BYTES = 32 * 1024 * 1024 };
+enum { CHECKPOINT_BYTES = 16 * 1024 * 1024 };
 
 /* A checkpoint of the state alone (checkpoint.c). */
 struct checkpoint {
     bool under_way;
     struct job job;
     int result;
-    uint64_t bytes; /* about what the state's own log took since the last one began */
+    unsigned running; /* this one, that of a compaction, or one behind the other */
+    uint64_t bytes;   /* about what the state's own log took since the last one began */
 };
 
 /* One chunk of a stream, kept until it has arrived. */
@@ -180,7 +181,8 @@ struct node {
     size_t apply_count;
     int apply_result;
     uint64_t apply_retry_at;
-    bool apply_has_space;
+    bool apply_has_space, apply_hurries;
+    bool apply_held; /* until a checkpoint is done */
     struct kv_result *apply_results;
     size_t apply_capacity;
 
@@ -222,6 +224,8 @@ uint64_t storage_deadline(const struct node *node);
 bool storage_busy(const struct node *node);
 /* Whether something waits for space, and is on no lane now. */
 bool storage_waits(const struct node *node);
+/* Goes on with what a checkpoint held, if it holds no longer. */
+void storage_resume_apply(struct node *node);
 /* The log begins anew: entries of a write that waits and is not in its buffer must not get there.
  */
 void storage_overtake(struct node *node);
@@ -243,6 +247,13 @@ bool space_busy(const struct node *node);
 
 /* Counts entries that were applied, and starts a checkpoint when there are enough. */
 void checkpoint_count(struct node *node, const struct log_entry *entries, size_t count);
+/* A checkpoint was submitted; it is done. A compaction begins with one, too. */
+void checkpoint_begun(struct node *node);
+void checkpoint_ended(struct node *node);
+/* So much was applied beside the one under way that it should not take its time; that no more may
+ * be until it is done. */
+bool checkpoint_is_late(const struct node *node);
+bool checkpoint_holds_applies(const struct node *node);
 
 /* compaction.c */
 /* A mark at this index is in the log, from an earlier run or an installed state. */

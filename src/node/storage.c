@@ -106,6 +106,8 @@ static void run_apply(struct job *job) {
         node->apply_result = -ENOSPC;
         return;
     }
+    if (node->apply_hurries)
+        state_hurry_checkpoint(node->state);
     node->apply_result = kv_apply(node->state, node->apply_first, node->apply_entries,
                                   node->apply_count, node->apply_results);
 }
@@ -139,8 +141,17 @@ static void apply_done(struct job *job) {
 }
 
 static void submit_apply(struct node *node) {
+    node->apply_held = checkpoint_holds_applies(node);
+    if (node->apply_held)
+        return;
+    node->apply_hurries = checkpoint_is_late(node);
     node->apply_has_space = node->space.free >= APPLY_SPACE_MIN;
     node->host->submit(node->host, LANE_STATE, &node->apply_job);
+}
+
+void storage_resume_apply(struct node *node) {
+    if (node->apply_held)
+        submit_apply(node);
 }
 
 static void apply(void *data, uint64_t first_index, const struct log_entry *entries, size_t count) {

@@ -12,7 +12,7 @@
 #include "store/sync.h"
 
 enum {
-    FILE_SIZE_DEFAULT = 16 * 1024 * 1024,
+    FILE_SIZE_DEFAULT = 8 * 1024 * 1024,
     FILE_SIZE_MIN = 16 * 1024,
     FILE_SIZE_MAX = 1024 * 1024 * 1024,
     BUFFER_SIZE_MAX = 1024 * 1024,

@@ -83,6 +83,9 @@ int state_walk_headers(struct state *state, const void *from, size_t from_size, 
  * applied index that is durable. */
 int state_checkpoint(struct state *state, uint64_t *ret_durable_index);
 
+/* The checkpoint under way, or the next one, does not take its time. On the state lane. */
+void state_hurry_checkpoint(struct state *state);
+
 struct state_stats {
     uint64_t keys;
     uint64_t bytes;                    /* of the pages of their tree */

@@ -55,6 +55,7 @@ struct state {
     uint64_t applied_term;
     uint64_t installed_index;
     _Atomic uint64_t committed_index; /* applied_index for the background lane */
+    atomic_bool in_a_hurry;           /* until the end of a checkpoint */
 
     uint64_t configuration_index;
     struct buffer configuration;

@@ -173,6 +173,14 @@ int state_checkpoint(struct state *state, uint64_t *ret_durable_index) {
 
     pthread_mutex_lock(&state->environment_lock);
     r = checkpoint(state, ret_durable_index);
+    if (atomic_exchange(&state->in_a_hurry, false))
+        state_spread_checkpoints(state->environment, true);
     pthread_mutex_unlock(&state->environment_lock);
     return r;
+}
+
+void state_hurry_checkpoint(struct state *state) {
+    if (atomic_exchange(&state->in_a_hurry, true))
+        return;
+    state_spread_checkpoints(state->environment, false);
 }

@@ -95,8 +95,8 @@ class Replacement:
         self.wiped = cluster.followers()[0]
         with self.leader.client(limit=300) as client:
             client.call("snapshot")
+        self.wiped.stop()  # which it would do by itself when it learns that it was removed
         cluster.change("remove_server", name=self.wiped.name)
-        self.wiped.stop()
         self.wiped.wipe()
         before = len(self.wiped.said())
         self.wiped.start()
@@ -238,7 +238,8 @@ def test_a_backup_of_a_large_state_takes_little_memory(make_cluster, long, door)
         f"a backup of a large state, {door}", long, mib=values, seconds=round(seconds, 1),
         grew_mib=round(memory.growth() / MIB, 1), peak_mib=round(memory.peak() / MIB, 1),
     )  # fmt: skip
-    assert SANITIZED or memory.growth() < STREAM_MEMORY_MAX
+    # That of the state's cache, which was empty, is in it.
+    assert SANITIZED or memory.growth() < 32 * MIB
 
 
 class DiskWatch:
@@ -266,20 +267,27 @@ class DiskWatch:
             self.peak = max(self.peak, self.now())
 
 
-def overwrite_and_record(name, cluster, long, writes, keys):
+def overwrite_and_record(name, cluster, long, writes, keys, value_size=VALUE_SIZE):
     """Returns how many bytes the node that takes most of them takes, at the end and at most."""
     began = time.monotonic()
     with DiskWatch(cluster) as disk:
-        fill(cluster, keys, VALUE_SIZE)
-        done = overwrite(cluster, writes, keys, VALUE_SIZE, OVERWRITING_MAX_S)
+        fill(cluster, keys, value_size)
+        done = overwrite(cluster, writes, keys, value_size, OVERWRITING_MAX_S)
     cluster.wait_until_all_are_equal()
     seconds = time.monotonic() - began
     record(
-        name, long, keys=keys, asked=writes, done=done, seconds=round(seconds),
+        name, long, keys=keys, value_size=value_size, asked=writes, done=done, seconds=round(seconds),
         rate=round(done / seconds), peak_mib=round(disk.peak / MIB, 1),
         end_mib=round(disk.now() / MIB, 1),
     )  # fmt: skip
     return disk.now(), disk.peak
+
+
+def disk_use_max(keys, value_size, trailing_entries):
+    """Three times the data, the trailing log, and 128 MiB."""
+    live = keys * (value_size + 14)
+    trailing = min(trailing_entries * (value_size + LOG_OVERHEAD), 64 * MIB)
+    return 3 * live + trailing + 128 * MIB
 
 
 @in_both_forms
@@ -299,9 +307,17 @@ def test_millions_of_overwrites_leave_no_more_than_the_data_and_the_trailing_log
     trailing_entries = 10240 if long else 1000
     cluster = make_cluster(settings=() if long else FREQUENT)
     end, _ = overwrite_and_record("many overwrites", cluster, long, writes, keys)
-    live = keys * (VALUE_SIZE + 14)
-    trailing = trailing_entries * (VALUE_SIZE + LOG_OVERHEAD)
-    assert end < 3 * live + trailing + 128 * MIB
+    assert end < disk_use_max(keys, VALUE_SIZE, trailing_entries)
+
+
+@in_both_forms
+def test_overwrites_of_large_values_never_take_more_either(make_cluster, long):
+    """As fast as a single node takes them: what is written while its checkpoints and compactions
+    are under way counts too. In pages of 8 KiB a value of 4 KiB takes the most beside its size."""
+    writes, keys = (300000, 10000) if long else (20000, 5000)
+    cluster = make_cluster(1)
+    end, peak = overwrite_and_record("large values", cluster, long, writes, keys, 4096)
+    assert max(end, peak) < disk_use_max(keys, 4096, 10240)
 
 
 def compact_everywhere(cluster):

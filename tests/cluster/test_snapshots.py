@@ -47,7 +47,7 @@ def assert_all_have(cluster, values, prefix=b"w/large/"):
 
 
 def cut_the_logs(*nodes):
-    """Compacts. Whole files of 16 MiB go, so that much has to have been written."""
+    """Compacts. Whole files of 8 MiB go, so that much has to have been written."""
 
     def is_cut(node):
         result = raftkvctl(node, "snapshot")  # of one that was under way, if there was one
