@@ -60,6 +60,9 @@ enum {
     BACKUP_IDLE_MS = 30 * 1000,  /* without a request for a further chunk; then it is given up, */
     BACKUP_PACE = 64 * 1024,     /* and when fewer bytes a second were taken in all, */
     BACKUP_GRACE_MS = 60 * 1000, /* but for the first minute */
+    OPERATIONS_MAX = 64,         /* long requests that a node keeps an eye on */
+    OPERATION_KEPT_MS = 5 * 60 * 1000, /* after its end */
+    OPERATION_PROGRESS_MS = 500,       /* between two words of how one comes on */
     PROTOCOL_MIN = 1,
     PROTOCOL_MAX = 1,
     FORMAT_VERSION = 1, /* of the data directory */

@@ -99,7 +99,9 @@ void method_call_begin(struct method_call *call) {
         call_free(call);
         return;
     }
-    handle = service_handle(call->bus->service, TAKE(call->request), on_response, call);
+    handle = service_handle_for(
+        call->bus->service, TAKE(call->request),
+        &(struct service_caller){.door = "D-Bus", .reply = on_response, .data = call});
 
     /* Without a handle it was answered, and is gone. */
     if (handle)

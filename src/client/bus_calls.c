@@ -114,6 +114,11 @@ static struct method method_of(const Request *request) {
     }
 }
 
+static bool is_about_operations(const Request *request) {
+    return request->body_case == RAFTKV__V1__REQUEST__BODY_OPERATION ||
+           request->body_case == RAFTKV__V1__REQUEST__BODY_OPERATIONS;
+}
+
 int bus_call_new(sd_bus *bus, const char *destination, const Request *request, sd_bus_message **ret,
                  struct failure *failure) {
     struct method method = method_of(request);
@@ -122,7 +127,10 @@ int bus_call_new(sd_bus *bus, const char *destination, const Request *request, s
 
     if (!method.name)
         return failure_set(failure, ERROR_UNSUPPORTED,
-                           "Over D-Bus this is answered linearizably only; leave --stale out.");
+                           is_about_operations(request)
+                               ? "Operations are shown over TCP only."
+                               : "Over D-Bus this is answered linearizably only; leave --stale "
+                                 "out.");
     r = sd_bus_message_new_method_call(bus, &m, destination, BUS_PATH, method.interface,
                                        method.name);
     /* Where polkit decides, a person may be asked to authenticate. */

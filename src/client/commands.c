@@ -51,6 +51,7 @@ int session_call(struct session *session, Request *request, Response **ret) {
     struct failure failure = {0};
     int r = transport_call(session->transport, request, ret, &failure);
 
+    progress_line_clear(&session->progress);
     if (r < 0) {
         fprintf(session->errors, "raftkvctl: no node could be reached: %s\n", failure.message);
         return EXIT_STATUS_LOCAL;
@@ -437,6 +438,19 @@ const struct command commands[] = {
      "requests and connections. Over D-Bus their units and meanings are left out; org.raftkv1(5) "
      "lists them.",
      0, 0, 0, run_stats},
+    {"operations", "", "List what takes long on a node",
+     "Lists the operations of the asked node: changes of the membership, transfers of leadership "
+     "and snapshots that are under way, or ended in the last 5 minutes. Each has a token, which "
+     "await and cancel take.",
+     0, 0, 0, run_operations},
+    {"await", "TOKEN", "Wait for the end of an operation",
+     "Waits until the operation of this token, on the asked node, has ended, and says how: its "
+     "error, if it failed, is that of this command.",
+     0, 1, 1, run_await},
+    {"cancel", "TOKEN", "Wait for an operation no longer",
+     "Whoever waits for the operation is told that it was cancelled. What waited for a leader does "
+     "not happen; what was begun goes on: remove-server takes back an addition that is under way.",
+     0, 1, 1, run_cancel},
     {"barrier", "", "Wait until everything proposed before is applied",
      "Writes an entry that does nothing, and waits until the leader has applied it. Prints its "
      "index.",

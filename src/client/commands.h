@@ -3,6 +3,7 @@
 
 #include "client/options.h"
 #include "client/output.h"
+#include "client/progress.h"
 #include "client/transport.h"
 
 enum { EXIT_STATUS_LOCAL = 1, EXIT_STATUS_USAGE = 2 };
@@ -11,6 +12,7 @@ enum { EXIT_STATUS_LOCAL = 1, EXIT_STATUS_USAGE = 2 };
 struct session {
     struct transport *transport;
     struct output output;
+    struct progress_line progress;
     FILE *errors;
 };
 
@@ -27,6 +29,11 @@ int report_failure(FILE *file, const struct failure *failure);
 /* Returns 0 and the response, or the exit status after saying what went wrong; a response may be
  * there even then. */
 int session_call(struct session *session, Raftkv__V1__Request *request, Raftkv__V1__Response **ret);
+
+/* operations.c */
+int run_operations(struct session *session, const struct arguments *arguments);
+int run_await(struct session *session, const struct arguments *arguments);
+int run_cancel(struct session *session, const struct arguments *arguments);
 
 /* backup.c */
 int run_backup(struct session *session, const struct arguments *arguments);

@@ -26,6 +26,9 @@
  *   verify-leader                            {"leader", "term"}
  *   stats    {NAME: number, or {"count", "mean", "maximum", "p50", "p90", "p99", "p999"}}
  *   snapshot                                 {"index", "milliseconds"}
+ *   operations, await, cancel                {"operations": [{"token", "request", "subject",
+ *             "asked_by", "state" ("running", "done" or "failed"), "phase", "done", "total",
+ *             "unit", "milliseconds"}]}
  *   backup, check                            {"index", "term", "records", "bytes" (of keys and
  *             values), "size" (of the file), "cluster_id", "version"}; of a backup to standard
  *             output this goes to standard error
@@ -67,6 +70,8 @@ void output_transfer(const struct output *output,
 void output_barrier(const struct output *output, const Raftkv__V1__BarrierResponse *response);
 void output_verify_leader(const struct output *output,
                           const Raftkv__V1__VerifyLeaderResponse *response);
+void output_operations(const struct output *output, Raftkv__V1__Operation *const *operations,
+                       size_t count);
 void output_stats(const struct output *output, const Raftkv__V1__StatsResponse *response);
 void output_snapshot(const struct output *output, const Raftkv__V1__SnapshotResponse *response);
 void output_backup(const struct output *output, const struct backup_summary *summary);

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "client/commands.h"
 #include "client/options.h"
@@ -29,6 +30,11 @@ static int run(const struct arguments *arguments) {
     else
         session.transport = transport_tcp_new((const char *const *)arguments->endpoints,
                                               arguments->endpoints_count, deadline);
+    session.progress.file = stderr;
+    if (isatty(STDERR_FILENO) == 1) {
+        session.transport->progress = progress_line_show;
+        session.transport->progress_data = &session.progress;
+    }
     status = arguments->command->run(&session, arguments);
     transport_free(session.transport);
     return status;

@@ -78,6 +78,15 @@ static bool answers(const Raftkv__V1__Response *response, uint64_t id) {
     return response->id == id || (response->id == 0 && response->error);
 }
 
+/* Whether it only says how the request comes on. */
+static bool take_progress(struct tcp_transport *t, const Raftkv__V1__Response *response) {
+    if (response->error || response->body_case != RAFTKV__V1__RESPONSE__BODY_PROGRESS)
+        return false;
+    if (t->base.progress)
+        t->base.progress(t->base.progress_data, response->progress);
+    return true;
+}
+
 static int receive_answer(struct tcp_transport *t, uint64_t id, Raftkv__V1__Response **ret,
                           const char **ret_reason) {
     struct buffer frame = BUFFER_NULL;
@@ -94,7 +103,7 @@ static int receive_answer(struct tcp_transport *t, uint64_t id, Raftkv__V1__Resp
         if (r < 0)
             break;
         *ret = (Raftkv__V1__Response *)message;
-        if (answers(*ret, id))
+        if (answers(*ret, id) && !take_progress(t, *ret))
             break;
         raftkv__v1__response__free_unpacked(*ret, NULL);
     }
@@ -120,6 +129,7 @@ static enum attempt attempt(struct tcp_transport *t, Raftkv__V1__Request *reques
         return ATTEMPT_NOT_SENT;
     request->id = t->next_id++;
     request->timeout_ms = transport_timeout_for_node(t->deadline);
+    request->progress = t->base.progress != NULL;
     frame = pack(&request->base, 4, &size);
     frame_head(frame, size);
     r = stream_send(t->fd, frame, 4 + size, t->deadline);

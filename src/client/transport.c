@@ -40,6 +40,9 @@ bool transport_request_writes(const Raftkv__V1__Request *request) {
     case RAFTKV__V1__REQUEST__BODY_BARRIER: /* nor here */
     case RAFTKV__V1__REQUEST__BODY_VERIFY_LEADER:
     case RAFTKV__V1__REQUEST__BODY_STATS:
+    case RAFTKV__V1__REQUEST__BODY_OPERATIONS:
+        return false;
+    case RAFTKV__V1__REQUEST__BODY_OPERATION: /* to cancel twice does no harm */
         return false;
     default:
         return true;
@@ -60,6 +63,9 @@ bool transport_response_fits(const Raftkv__V1__Request *request,
         return response->body_case == RAFTKV__V1__RESPONSE__BODY_GET && response->get->item;
     case RAFTKV__V1__REQUEST__BODY_STATUS:
         return response->body_case == RAFTKV__V1__RESPONSE__BODY_STATUS && response->status->self;
+    case RAFTKV__V1__REQUEST__BODY_OPERATION:
+        return response->body_case == RAFTKV__V1__RESPONSE__BODY_OPERATION &&
+               response->operation->operation;
     default: /* the others have the same field number in both messages */
         return (int)response->body_case == (int)request->body_case;
     }

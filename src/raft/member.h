@@ -135,6 +135,14 @@ struct change {
                  const char *leader);
 };
 void member_change(struct member *member, struct change *change);
+/* How far a change has come that is not done yet. */
+struct change_progress {
+    const char *phase; /* in words, static */
+    uint64_t done,
+        total; /* entries that the member it is about has, and is to have; 0, 0: unknown */
+};
+void member_change_progress(const struct member *member, const struct change *change,
+                            struct change_progress *ret);
 /* Ends an AddVoter that only waits for the promotion, which goes on (ERROR_UNAVAILABLE, outcome
  * unknown); used while stopping. */
 void member_stop_awaiting(struct member *member);

@@ -428,3 +428,22 @@ uint64_t membership_deadline(const struct member *member) {
         return member->poll_at;
     return UINT64_MAX;
 }
+
+void member_change_progress(const struct member *member, const struct change *change,
+                            struct change_progress *ret) {
+    static const char *const phases[] = {
+        [PHASE_IDENTIFY] = "asking who it is",
+        [PHASE_LISTEN] = "waiting to hear from enough voters",
+        [PHASE_COMMIT] = "committing the configuration",
+        [PHASE_TRANSFER] = "handing leadership over",
+    };
+    bool awaiting = change == member->awaiting;
+    uint64_t target = awaiting ? member->awaited : member->change_target, match, last_contact;
+
+    *ret = (struct change_progress){.phase = awaiting ? "catching up" : phases[member->phase]};
+    if ((awaiting || member->phase == PHASE_TRANSFER) &&
+        member_progress(member, target, &match, &last_contact)) {
+        ret->done = match;
+        ret->total = member->entries.last_index;
+    }
+}

@@ -96,6 +96,14 @@ static void on_reply(void *data, const Raftkv__V1__Response *response) {
     free(request);
 }
 
+static void on_progress(void *data, const Raftkv__V1__Response *response) {
+    struct client_request *request = data;
+
+    /* Who does not read what comes is told no more than the answer. */
+    if (request->session && connection_pending(&request->session->connection) < OUTPUT_PAUSE_SIZE)
+        connection_send(&request->session->connection, &response->base);
+}
+
 static void handle(struct client_session *session, Raftkv__V1__Request *message) {
     struct service *service = session->door->service;
     struct client_request *request = xmalloc(sizeof *request);
@@ -104,7 +112,13 @@ static void handle(struct client_session *session, Raftkv__V1__Request *message)
     *request = (struct client_request){.session = session};
     LIST_INSERT_HEAD(&session->requests, request, entry);
     session->in_flight++;
-    call = service_handle(service, message, on_reply, request);
+    call = service_handle_for(service, message,
+                              &(struct service_caller){
+                                  .door = "TCP",
+                                  .reply = on_reply,
+                                  .progress = on_progress,
+                                  .data = request,
+                              });
     if (!call)
         return; /* answered, and freed by on_reply() */
     request->call = call;

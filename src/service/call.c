@@ -89,6 +89,7 @@ static void leave_stage(struct call *call) {
     case CALL_READING:
     case CALL_COMPACTING:
     case CALL_MEASURING:
+    case CALL_AWAITING:
     case CALL_BACKING_UP:
         break;
     }
@@ -105,8 +106,13 @@ static void mark_ended(struct call *call) {
 }
 
 void call_end(struct call *call) {
+    struct service *service = call->service;
+    struct operation *operation = TAKE(call->operation);
+
     mark_ended(call);
     free_if_unused(call);
+    if (operation)
+        operation_end(service, operation, NULL);
 }
 
 void call_answer(struct call *call, Raftkv__V1__Response *response) {
@@ -119,6 +125,8 @@ void call_answer(struct call *call, Raftkv__V1__Response *response) {
     service->replying++;
     call->reply(call->data, response);
     service->replying--;
+    if (call->operation)
+        operation_end(service, TAKE(call->operation), response);
     call_release(call);
     service_begin_arrived(service);
 }

@@ -76,6 +76,10 @@ static void changed(struct change *change, const struct failure *failure,
     free(run);
 }
 
+void change_get_progress(const struct call *call, struct change_progress *ret) {
+    member_change_progress(call->service->member, &call->change->change, ret);
+}
+
 void change_detach(struct call *call) {
     call->change->call = NULL;
     call->change = NULL;

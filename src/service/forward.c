@@ -71,6 +71,7 @@ uint64_t forward_send(struct call *call, Raftkv__V1__Request *request, uint64_t 
     Raftkv__V1__PeerMessage message = RAFTKV__V1__PEER_MESSAGE__INIT;
     struct forward *forward = take_place(&call->service->forwards);
     uint32_t as_asked = request->timeout_ms;
+    bool progress = request->progress;
     uint64_t id = forward->id;
 
     forward->member = member;
@@ -81,8 +82,10 @@ uint64_t forward_send(struct call *call, Raftkv__V1__Request *request, uint64_t 
     message.body_case = RAFTKV__V1__PEER_MESSAGE__BODY_FORWARD_REQUEST;
     message.forward_request = &question;
     request->timeout_ms = (uint32_t)timeout;
+    request->progress = call->operation != NULL;
     send_message(call->service, member, &message);
     request->timeout_ms = as_asked;
+    request->progress = progress;
     return id;
 }
 
@@ -165,6 +168,12 @@ static bool nothing_happened(const Raftkv__V1__Error *error) {
             error->code == RAFTKV__V1__ERROR_CODE__ERROR_CODE_NO_LEADER);
 }
 
+/* Whether this only says how the call comes on. */
+static bool is_progress(const Raftkv__V1__Response *response) {
+    return response && !response->error &&
+           response->body_case == RAFTKV__V1__RESPONSE__BODY_PROGRESS && response->progress;
+}
+
 static void forwarded_call_answered(struct call *call, uint64_t from,
                                     const Raftkv__V1__Response *response) {
     Raftkv__V1__Response answer;
@@ -197,6 +206,10 @@ void service_forward_response(struct service *service, uint64_t from,
         return;
     call = forward->call;
     seat = forward->seat;
+    if (call->stage == CALL_FORWARDED && is_progress(message->response)) {
+        operation_told(call, message->response->progress);
+        return;
+    }
     if (call->stage == CALL_FORWARDED) {
         forwarded_call_answered(call, from, message->response);
         return;
@@ -233,6 +246,7 @@ void service_forward_request(struct service *service, uint64_t from,
     call = call_new(service, request, send_answer, NULL);
     service->forwarded_to_us++;
     call->data = call;
+    call->progress = send_answer;
     call->from = from;
     call->from_forward_id = message->forward_id;
     service_start(call);

@@ -35,6 +35,7 @@ enum call_stage {
     CALL_CHANGING,   /* with the member as a change */
     CALL_COLLECTING, /* the status of the other members */
     CALL_COMPACTING, /* a snapshot until the compaction has ended */
+    CALL_AWAITING,   /* the end of an operation */
     CALL_MEASURING,  /* statistics until log and state are measured */
     CALL_BACKING_UP, /* a backup until its chunk is read */
 };
@@ -42,6 +43,8 @@ enum call_stage {
 struct call;
 struct change_run;
 struct request_counts;
+struct operation;
+struct operations;
 struct collection;
 
 /* What there is to know about one kind of request. */
@@ -52,6 +55,7 @@ struct request_kind {
     bool (*needs_leader)(const Raftkv__V1__Request *request);
     /* Where the request belongs: on the serving leader, or anywhere when no leader is needed. */
     void (*execute)(struct call *call);
+    bool is_operation; /* it may take long: operations.c keeps an eye on it */
 };
 /* NULL for a request without a known body. */
 const struct request_kind *request_kind(const Raftkv__V1__Request *request);
@@ -65,8 +69,12 @@ struct call {
     Raftkv__V1__Request *request;
     const struct request_kind *kind;
     service_reply reply;
+    service_reply progress; /* NULL: nobody wants to know */
     void *data;
-    uint64_t from; /* member that forwarded it; 0: it came in through a door here */
+    const char *asked_by;        /* static */
+    struct operation *operation; /* NULL: it is none, or has ended */
+    bool orphaned;               /* the caller is gone, and it goes on as an operation */
+    uint64_t from;               /* member that forwarded it; 0: it came in through a door here */
     uint64_t from_forward_id;
     struct deadline deadline;
     uint64_t begun; /* host time */
@@ -122,6 +130,7 @@ struct service {
     uint64_t seen_configuration;
 
     bool draining;
+    struct operations *operations;
     struct request_counts *counts; /* by the number of the kind */
     uint64_t forwarded_to_us;
     service_doors doors;
@@ -220,6 +229,23 @@ void execute_backup(struct call *call);
 void execute_barrier(struct call *call);
 void execute_verify_leader(struct call *call);
 
+/* operations.c */
+void operations_init(struct service *service);
+void operations_deinit(struct service *service);
+void operations_tick(struct service *service);
+uint64_t operations_deadline(const struct service *service);
+/* False: there are too many. */
+bool operation_begin(struct call *call);
+/* Its call was answered; NULL: it ended without. */
+void operation_end(struct service *service, struct operation *operation,
+                   const Raftkv__V1__Response *response);
+/* The caller is gone: whether the call goes on without it. */
+bool operation_outlives(struct call *call);
+/* The leader says how a forwarded call comes on. */
+void operation_told(struct call *call, const Raftkv__V1__Operation *message);
+void execute_operation(struct call *call);
+void execute_operations(struct call *call);
+
 /* execute_stats.c: counting. */
 void stats_init(struct service *service);
 void stats_deinit(struct service *service);
@@ -237,6 +263,8 @@ void read_submit(struct service *service);
 void read_deinit(struct service *service);
 void answer_members(struct call *call);
 void answer_verified(struct call *call);
+/* How the change of a call has come on. */
+void change_get_progress(const struct call *call, struct change_progress *ret);
 /* The call has no use for it any more; the change goes on. */
 void change_detach(struct call *call);
 /* A member's answer to a question of forward_send(). NULL: the answer makes no sense. */

@@ -31,6 +31,7 @@ struct service *service_new(const struct service_options *options) {
     list_init(&service->measuring);
     list_init(&service->backing_up);
     stats_init(service);
+    operations_init(service);
     member_get_view(service->member, &service->seen);
     service->seen_configuration = member_configuration(service->member)->index;
     return service;
@@ -50,6 +51,7 @@ struct service *service_free(struct service *service) {
     read_index_deinit(service);
     read_deinit(service);
     deadlines_deinit(&service->deadlines);
+    operations_deinit(service);
     stats_deinit(service);
     free(service->forwards.places);
     free(service);
@@ -57,7 +59,17 @@ struct service *service_free(struct service *service) {
 }
 
 size_t service_drain(struct service *service) {
+    struct list *element = service->calls.next;
+
     service->draining = true;
+    /* Nobody waits for these. */
+    while (element != &service->calls) {
+        struct call *call = container_of(element, struct call, all);
+
+        element = element->next;
+        if (call->orphaned)
+            call_end(call);
+    }
     return service->unanswered;
 }
 
@@ -120,6 +132,13 @@ static void begin(struct call *call) {
     timeout = call->request->timeout_ms ? call->request->timeout_ms : REQUEST_TIMEOUT_DEFAULT_MS;
     call->deadline.time = call->begun + timeout;
     deadlines_add(&service->deadlines, &call->deadline);
+    if (call->kind->is_operation && !operation_begin(call)) {
+        call_fail_with(call, ERROR_BUSY,
+                       "%d operations are under way on this node, as many as may be; nothing "
+                       "happened.",
+                       OPERATIONS_MAX);
+        return;
+    }
     if (call->kind->needs_leader(call->request))
         route_call(call);
     else
@@ -154,14 +173,25 @@ struct call *service_start(struct call *call) {
     return ended ? NULL : call;
 }
 
+struct call *service_handle_for(struct service *service, Raftkv__V1__Request *request,
+                                const struct service_caller *caller) {
+    struct call *call = call_new(service, request, caller->reply, caller->data);
+
+    call->asked_by = caller->door;
+    call->progress = caller->progress;
+    return service_start(call);
+}
+
 struct call *service_handle(struct service *service, Raftkv__V1__Request *request,
                             service_reply reply, void *data) {
-    return service_start(call_new(service, request, reply, data));
+    struct service_caller caller = {.door = "", .reply = reply, .data = data};
+
+    return service_handle_for(service, request, &caller);
 }
 
 void service_cancel(struct service *service, struct call *call) {
     check(call->service == service);
-    if (!call->ended)
+    if (!call->ended && !operation_outlives(call))
         call_end(call);
 }
 
@@ -171,6 +201,8 @@ uint64_t service_next_deadline(const struct service *service) {
 
     if (service->retry_at < next)
         next = service->retry_at;
+    if (operations_deadline(service) < next)
+        next = operations_deadline(service);
     return service->observe_at < next ? service->observe_at : next;
 }
 
@@ -184,6 +216,7 @@ void service_tick(struct service *service) {
         service->retry_at = UINT64_MAX;
         route_waiting(service);
     }
+    operations_tick(service);
     if (service->observe_at <= now) {
         service->observe_at = UINT64_MAX;
         if (service->observer)

@@ -42,6 +42,15 @@ typedef void (*service_reply)(void *data, const Raftkv__V1__Response *response);
  */
 struct call *service_handle(struct service *service, Raftkv__V1__Request *request,
                             service_reply reply, void *data);
+/* Who asks, and how to reach them. */
+struct service_caller {
+    const char *door;       /* "TCP", "D-Bus": for the list of operations; static */
+    service_reply reply;    /* the one answer */
+    service_reply progress; /* NULL, or called before that with progress, if the request wants it */
+    void *data;
+};
+struct call *service_handle_for(struct service *service, Raftkv__V1__Request *request,
+                                const struct service_caller *caller);
 /* The caller is gone: reply will not be called. What was begun goes on. */
 void service_cancel(struct service *service, struct call *call);
 

@@ -126,6 +126,8 @@ static int validate_body(const Raftkv__V1__Request *request, struct failure *fai
     case RAFTKV__V1__REQUEST__BODY_SNAPSHOT:
     case RAFTKV__V1__REQUEST__BODY_MEMBERS:
     case RAFTKV__V1__REQUEST__BODY_STATS:
+    case RAFTKV__V1__REQUEST__BODY_OPERATION:
+    case RAFTKV__V1__REQUEST__BODY_OPERATIONS:
     case RAFTKV__V1__REQUEST__BODY_BARRIER:
     case RAFTKV__V1__REQUEST__BODY_VERIFY_LEADER:
         return 0;

@@ -11,7 +11,7 @@ from waiting import LIMIT
 COMMANDS = [
     "put", "get", "delete", "list", "status", "members", "add-voter", "add-nonvoter",
     "remove-server", "demote-voter", "transfer-leadership", "barrier", "verify-leader",
-    "stats", "help",
+    "stats", "operations", "await", "cancel", "help",
 ]  # fmt: skip
 
 

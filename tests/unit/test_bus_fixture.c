@@ -47,6 +47,11 @@ struct call *service_handle(struct service *service, Raftkv__V1__Request *reques
     return held;
 }
 
+struct call *service_handle_for(struct service *service, Raftkv__V1__Request *request,
+                                const struct service_caller *caller) {
+    return service_handle(service, request, caller->reply, caller->data);
+}
+
 void service_cancel(struct service *service, struct call *cancelled) {
     (void)service;
     for (size_t i = 0; i < fake.held_count; i++) {

@@ -67,6 +67,11 @@ struct call *service_handle(struct service *service, Raftkv__V1__Request *reques
     return call;
 }
 
+struct call *service_handle_for(struct service *service, Raftkv__V1__Request *request,
+                                const struct service_caller *caller) {
+    return service_handle(service, request, caller->reply, caller->data);
+}
+
 void service_cancel(struct service *service, struct call *call) {
     TAILQ_REMOVE(&service->calls, call, entry);
     service->holding--;

@@ -113,6 +113,13 @@ void member_get_statistics(const struct member *member, struct member_statistics
     *ret = world.statistics;
 }
 
+void member_change_progress(const struct member *member, const struct change *change,
+                            struct change_progress *ret) {
+    (void)member;
+    assert_ptr_equal(change, world.change);
+    *ret = world.progress;
+}
+
 void member_propose(struct member *member, struct proposal *proposal) {
     struct failure failure;
 
@@ -295,6 +302,7 @@ int world_setup(void **state) {
         .add_statistics = add_log_entries,
     };
     world.now = 1000000;
+    world.progress.phase = "";
     world.jobs_end = &world.jobs;
     world.identity = (struct identity){.cluster_id = 77, .member_id = NODE_A, .incarnation = 1};
     strcpy(world.identity.name, "nodeA");
@@ -338,6 +346,8 @@ int world_teardown(void **state) {
 void caller_clear(struct caller *caller) {
     if (caller->response)
         raftkv__v1__response__free_unpacked(caller->response, NULL);
+    if (caller->progress)
+        raftkv__v1__operation__free_unpacked(caller->progress, NULL);
     *caller = (struct caller){0};
 }
 
@@ -358,6 +368,29 @@ void caller_reply(void *data, const Raftkv__V1__Response *response) {
 
 void ask(struct caller *caller, Raftkv__V1__Request *request) {
     caller->call = service_handle(world.service, request, caller_reply, caller);
+}
+
+static void caller_progress(void *data, const Raftkv__V1__Response *response) {
+    struct caller *caller = data;
+    size_t size = raftkv__v1__operation__get_packed_size(response->progress);
+    _cleanup_free_ uint8_t *packed = xmalloc(size);
+
+    assert_int_equal(response->body_case, RAFTKV__V1__RESPONSE__BODY_PROGRESS);
+    assert_int_equal(response->id, 42);
+    assert_int_equal(caller->answers, 0);
+    raftkv__v1__operation__pack(response->progress, packed);
+    if (caller->progress)
+        raftkv__v1__operation__free_unpacked(caller->progress, NULL);
+    caller->progress = raftkv__v1__operation__unpack(NULL, size, packed);
+    caller->told++;
+}
+
+void ask_with_progress(struct caller *caller, Raftkv__V1__Request *request) {
+    struct service_caller door = {
+        .door = "TCP", .reply = caller_reply, .progress = caller_progress, .data = caller};
+
+    request->progress = true;
+    caller->call = service_handle_for(world.service, request, &door);
 }
 
 const Raftkv__V1__Error *assert_error(const struct caller *caller, enum error_code code) {
@@ -478,6 +511,20 @@ Raftkv__V1__Request *stats_request(void) {
     Raftkv__V1__StatsRequest stats = RAFTKV__V1__STATS_REQUEST__INIT;
 
     return new_request(RAFTKV__V1__REQUEST__BODY_STATS, &stats.base);
+}
+
+Raftkv__V1__Request *operations_request(void) {
+    Raftkv__V1__OperationsRequest operations = RAFTKV__V1__OPERATIONS_REQUEST__INIT;
+
+    return new_request(RAFTKV__V1__REQUEST__BODY_OPERATIONS, &operations.base);
+}
+
+Raftkv__V1__Request *operation_request(uint64_t token, Raftkv__V1__OperationAction action) {
+    Raftkv__V1__OperationRequest operation = RAFTKV__V1__OPERATION_REQUEST__INIT;
+
+    operation.token = token;
+    operation.action = action;
+    return new_request(RAFTKV__V1__REQUEST__BODY_OPERATION, &operation.base);
 }
 
 Raftkv__V1__Request *verify_leader_request(void) {

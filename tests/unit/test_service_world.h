@@ -45,6 +45,7 @@ struct world {
     size_t proposed_count;
     bool refuse_proposals; /* with NotLeader, before member_propose() returns */
     struct change *change;
+    struct change_progress progress;
     size_t changes;
 
     size_t reads; /* kv_get() and kv_list() calls */
@@ -75,6 +76,8 @@ void fail_proposal(enum error_code code, bool outcome_unknown);
 
 struct caller {
     struct call *call;
+    unsigned told;                   /* how often it heard of progress */
+    Raftkv__V1__Operation *progress; /* the last one */
     unsigned answers;
     Raftkv__V1__Response *response; /* the last one */
     struct call *cancels;           /* cancelled from within the reply */
@@ -83,6 +86,8 @@ void caller_clear(struct caller *caller);
 void caller_reply(void *data, const Raftkv__V1__Response *response);
 /* Hands a request in. */
 void ask(struct caller *caller, Raftkv__V1__Request *request);
+/* The same for one of which progress is to be told. */
+void ask_with_progress(struct caller *caller, Raftkv__V1__Request *request);
 /* Asserts that it was answered once, with this error; returns it. */
 const Raftkv__V1__Error *assert_error(const struct caller *caller, enum error_code code);
 /* Asserts that it was answered once, with this body. */
@@ -99,6 +104,8 @@ Raftkv__V1__Request *add_voter_request(const char *name, const char *address);
 Raftkv__V1__Request *transfer_request(const char *name);
 Raftkv__V1__Request *barrier_request(void);
 Raftkv__V1__Request *stats_request(void);
+Raftkv__V1__Request *operations_request(void);
+Raftkv__V1__Request *operation_request(uint64_t token, Raftkv__V1__OperationAction action);
 Raftkv__V1__Request *verify_leader_request(void);
 
 /* Hands in a request that another member has forwarded. */

@@ -16,7 +16,7 @@ __raftkvctl_members() {
 }
 
 _raftkvctl() {
-    local commands='add-nonvoter add-voter backup barrier check delete demote-voter get help list members put remove-server snapshot stats status transfer-leadership verify-leader'
+    local commands='add-nonvoter add-voter await backup barrier cancel check delete demote-voter get help list members operations put remove-server snapshot stats status transfer-leadership verify-leader'
     local global='--endpoints= --bus= --node= --output= --timeout= --help --version'
     local -A own=(
         [add-nonvoter]='--expected-index='

@@ -1,0 +1,17 @@
+/* A line on a terminal that shows how a request comes on. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "client/transport.h"
+
+struct progress_line {
+    FILE *file;
+    bool shown; /* it stands there, and has to go before anything else is said */
+};
+
+/* For transport->progress; the data is the line. */
+void progress_line_show(void *data, const Raftkv__V1__Operation *operation);
+/* Wipes it away. */
+void progress_line_clear(struct progress_line *line);

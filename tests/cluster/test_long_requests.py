@@ -1,0 +1,123 @@
+"""What may take long is told of while it is under way, and known by a token until after its end."""
+
+import json
+
+import pytest
+from client import Refused
+from protocol import raftkv
+from waiting import wait_until
+
+from cluster import RAFTKVCTL, run
+
+
+@pytest.fixture(params=["leader", "follower"])
+def asked(cluster, request):
+    return cluster.leader() if request.param == "leader" else cluster.followers()[0]
+
+
+@pytest.fixture
+def newcomer(cluster):
+    """A node that does not answer yet, so that its addition takes until it does."""
+    node = cluster.make_node("newcomer")
+    node.start()
+    yield node
+    cluster.outsiders.remove(node)
+    node.resume()
+    if "newcomer" in cluster.member_roles():
+        cluster.change("remove_server", name="newcomer")
+    node.kill()
+    node.remove_data()
+
+
+def begin(client, node):
+    """Asks for an addition with progress; returns its first word."""
+    body = raftkv.AddVoterRequest(name=node.name, peer_address=node.peer_address)
+    request = raftkv.Request(id=7, timeout_ms=60000, progress=True, add_voter=body)
+    client.send_frame(request.SerializeToString())
+    first = client.receive()
+    assert first.id == 7 and first.WhichOneof("body") == "progress"
+    return first.progress
+
+
+def operation(client, token, action):
+    number = raftkv.OperationAction.Value(f"OPERATION_ACTION_{action}")
+    return client.call("operation", token=token, action=number)
+
+
+def raftkvctl(node, *words):
+    return run(RAFTKVCTL, f"--endpoints={node.client_address}", "--output=json", *words)
+
+
+def test_progress_comes_before_the_answer(asked, newcomer):
+    with asked.client() as client:
+        first = begin(client, newcomer)
+        assert first.request == "add-voter" and first.subject == "newcomer"
+        assert first.asked_by == "TCP" and first.token
+        while (response := client.receive()).WhichOneof("body") == "progress":
+            assert response.id == 7 and response.progress.token == first.token
+        assert response.configuration.configuration_index
+
+
+def test_the_result_is_there_for_who_asks_again_on_another_connection(cluster, asked, newcomer):
+    newcomer.pause()
+    with asked.client() as client:
+        token = begin(client, newcomer).token
+    with asked.client() as client:
+        running = operation(client, token, "SHOW").operation
+        assert running.state == raftkv.OPERATION_STATE_RUNNING
+        listed = json.loads(raftkvctl(asked, "operations").stdout)["operations"]
+        assert [o["state"] for o in listed if o["token"] == f"{token:016x}"] == ["running"]
+        newcomer.resume()
+        ended = operation(client, token, "AWAIT")
+    assert ended.operation.state == raftkv.OPERATION_STATE_DONE
+    index = ended.result.configuration.configuration_index
+    assert index == cluster.members().configuration_index
+    result = raftkvctl(asked, "await", f"{token:016x}")
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_failure_is_the_result_of_who_awaits_it(cluster, asked):
+    with asked.client() as client:
+        with pytest.raises(Refused):
+            client.call("remove_server", name="nobody")
+    operations = json.loads(raftkvctl(asked, "operations").stdout)["operations"]
+    failed = [o for o in operations if o["subject"] == "nobody"][-1]
+    assert failed["state"] == "failed" and failed["request"] == "remove-server"
+    result = raftkvctl(asked, "await", failed["token"])
+    assert result.returncode == 12 and "NotFound" in result.stderr
+
+
+def test_who_waits_is_told_when_it_is_cancelled(asked, newcomer):
+    newcomer.pause()
+    with asked.client() as client:
+        token = begin(client, newcomer).token
+        result = raftkvctl(asked, "cancel", f"{token:016x}")
+        assert result.returncode == 0, result.stderr
+        while (response := client.receive()).WhichOneof("body") == "progress":
+            pass
+        assert response.error.code == raftkv.ERROR_CODE_UNAVAILABLE
+        assert "cancelled" in response.error.message and response.error.outcome_unknown
+    newcomer.resume()
+    wait_until("what was begun has ended", lambda: settled(asked))
+
+
+def settled(node):
+    with node.client() as client:
+        try:
+            client.call("remove_server", name="nobody")
+        except Refused as error:
+            return error.code == "NOT_FOUND"
+
+
+def test_a_token_of_nothing_is_not_found(asked):
+    result = raftkvctl(asked, "await", "123")
+    assert result.returncode == 12 and "knows no operation" in result.stderr
+    assert raftkvctl(asked, "await", "x").returncode == 2
+
+
+def test_a_terminal_shows_how_it_comes_on(asked, newcomer):
+    command = f"{RAFTKVCTL} --endpoints={asked.client_address} add-voter newcomer {newcomer.peer_address}"
+    result = run("script", "-qec", command, "/dev/null")
+    assert result.returncode == 0, result.stdout
+    assert "\033[Kbegun" in result.stdout
+    assert "configuration index" in result.stdout.rsplit("\033[K", 1)[1]
