@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -27,8 +28,46 @@ static int refuse(int r, const struct failure *failure) {
     return EXIT_FAILURE;
 }
 
+/* ---- progress, for a person who waits ---- */
+
+enum { PROGRESS_MS = 200 };
+
+struct progress {
+    bool watched; /* standard error is a terminal */
+    uint64_t shown_at;
+};
+
+static uint64_t now_ms(void) {
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static struct progress progress_begin(void) {
+    return (struct progress){.watched = isatty(STDERR_FILENO) == 1};
+}
+
+static void progress_show(void *data, uint64_t done, uint64_t total) {
+    struct progress *progress = data;
+    uint64_t now = now_ms();
+
+    if (!progress->watched || now < progress->shown_at + PROGRESS_MS)
+        return;
+    progress->shown_at = now;
+    if (total > 0)
+        fprintf(stderr, "\r%.0f %%\033[K", (double)done * 100 / (double)total);
+    else
+        fprintf(stderr, "\r%.1f MiB\033[K", (double)done / 1048576);
+}
+
+static void progress_end(const struct progress *progress) {
+    if (progress->watched)
+        fputs("\r\033[K", stderr);
+}
+
 static void say(void *data, bool wrong, const char *sentence) {
-    (void)data;
+    progress_end(data);
     fprintf(wrong ? stderr : stdout, "%s%s\n", wrong ? "raftkvd: " : "", sentence);
 }
 
@@ -63,8 +102,10 @@ static void say_what_next(const struct options *options, const struct identity *
 /* ---- --verify ---- */
 
 static int verify(const struct options *options) {
-    int r = offline_verify(options->data_directory, options->name, say, NULL);
+    struct progress progress = progress_begin();
+    int r = offline_verify(options->data_directory, options->name, say, progress_show, &progress);
 
+    progress_end(&progress);
     if (r != 0)
         return EXIT_FAILURE;
     printf("%s is sound.\n", options->data_directory);
@@ -76,9 +117,12 @@ static int verify(const struct options *options) {
 static int restore(const struct options *options, const char *file, int backup) {
     struct identity identity = new_identity(options);
     struct backup_summary summary;
+    struct progress progress = progress_begin();
     struct failure failure = {0};
-    int r = offline_restore(backup, options->data_directory, &identity, &summary, &failure);
+    int r = offline_restore(backup, options->data_directory, &identity, progress_show, &progress,
+                            &summary, &failure);
 
+    progress_end(&progress);
     if (r != 0) {
         fprintf(stderr, "raftkvd: %s can't be restored to %s.\n", file, options->data_directory);
         return refuse(r, &failure);
@@ -142,8 +186,11 @@ static int recover_opened(const struct options *options, struct offline *offline
 
 static int recover(const struct options *options, bool yes) {
     struct offline offline;
-    int r = offline_open(&offline, options->data_directory, options->name, say, NULL);
+    struct progress progress = progress_begin();
+    int r = offline_open(&offline, options->data_directory, options->name, say, progress_show,
+                         &progress);
 
+    progress_end(&progress);
     if (r != 0) {
         fputs("raftkvd: Nothing was changed.\n", stderr);
         return EXIT_FAILURE;

@@ -15,6 +15,7 @@
 struct inspection {
     struct offline *offline;
     offline_say say;
+    offline_progress progress;
     void *data;
     bool wrong; /* something was */
 };
@@ -58,7 +59,8 @@ static bool read_state(struct inspection *inspection) {
     const struct directory *directory = &inspection->offline->directory;
     struct state_summary *state = &inspection->offline->state;
     struct failure failure;
-    int r = state_verify(directory->state_path, NULL, NULL, state, &failure);
+    int r = state_verify(directory->state_path, inspection->progress, inspection->data, state,
+                         &failure);
 
     if (r == ERROR_NOT_FOUND && directory->cluster_id == 0) {
         say(inspection, false, "State: none yet.");
@@ -282,9 +284,10 @@ static void inspect(struct inspection *inspection) {
 }
 
 int offline_open(struct offline *ret, const char *path, const char *name, offline_say callback,
-                 void *data) {
+                 offline_progress progress, void *data) {
     struct offline offline = {.directory = DIRECTORY_NULL};
-    struct inspection inspection = {.offline = &offline, .say = callback, .data = data};
+    struct inspection inspection = {
+        .offline = &offline, .say = callback, .progress = progress, .data = data};
     struct failure failure;
     int r = directory_open_stopped(&offline.directory, path, name, &failure);
 
@@ -311,9 +314,10 @@ void offline_close(struct offline *offline) {
     directory_deinit(&offline->directory);
 }
 
-int offline_verify(const char *path, const char *name, offline_say callback, void *data) {
+int offline_verify(const char *path, const char *name, offline_say callback,
+                   offline_progress progress, void *data) {
     struct offline offline;
-    int r = offline_open(&offline, path, name, callback, data);
+    int r = offline_open(&offline, path, name, callback, progress, data);
 
     if (r != 0)
         return r;

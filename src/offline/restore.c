@@ -3,9 +3,36 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "raft/codec.h"
+
+/* The backup is read twice: to check it, and to take it. */
+struct reading {
+    offline_progress progress;
+    void *data;
+    uint64_t size;   /* of the backup */
+    uint64_t before; /* bytes of it that the first reading has read, in the second one */
+};
+
+static void tell(void *data, uint64_t bytes) {
+    const struct reading *reading = data;
+
+    if (reading->progress)
+        reading->progress(reading->data, reading->before + bytes, 2 * reading->size);
+}
+
+static struct reading reading_begin(int backup, offline_progress progress, void *data) {
+    struct stat found;
+    bool known = fstat(backup, &found) == 0 && found.st_size > 0;
+
+    return (struct reading){
+        .progress = known ? progress : NULL,
+        .data = data,
+        .size = known ? (uint64_t)found.st_size : 0,
+    };
+}
 
 static int rewind_backup(int backup, struct failure *failure) {
     if (lseek(backup, 0, SEEK_SET) == 0)
@@ -16,14 +43,15 @@ static int rewind_backup(int backup, struct failure *failure) {
 }
 
 /* Every byte of it, before anything is written. */
-static int check_backup(int backup, struct failure *failure) {
+static int check_backup(int backup, struct reading *reading, struct failure *failure) {
     struct backup_summary summary;
     int r = rewind_backup(backup, failure);
 
     if (r == 0)
-        r = backup_check(backup, NULL, NULL, &summary, failure);
+        r = backup_check(backup, tell, reading, &summary, failure);
     if (r != 0)
         return r;
+    reading->before = reading->size;
     if (summary.header.snapshot.index >= CODEC_NUMBER_LIMIT / 2 ||
         summary.header.snapshot.term >= CODEC_NUMBER_LIMIT / 2)
         r = failure_set(failure, ERROR_INVALID_ARGUMENT,
@@ -32,13 +60,14 @@ static int check_backup(int backup, struct failure *failure) {
     return r;
 }
 
-static int fill(int backup, struct directory *directory, const struct identity *identity,
-                struct backup_summary *ret, struct failure *failure) {
+static int fill(int backup, struct reading *reading, struct directory *directory,
+                const struct identity *identity, struct backup_summary *ret,
+                struct failure *failure) {
     struct backup_summary summary;
     int r = rewind_backup(backup, failure);
 
     if (r == 0)
-        r = backup_restore(backup, directory->state_path, NULL, NULL, &summary, failure);
+        r = backup_restore(backup, directory->state_path, tell, reading, &summary, failure);
     if (r != 0)
         return r;
     r = offline_make_sole_voter(directory, identity, summary.header.snapshot.term + 1, failure);
@@ -54,18 +83,20 @@ static int fill(int backup, struct directory *directory, const struct identity *
 }
 
 int offline_restore(int backup, const char *path, const struct identity *identity,
-                    struct backup_summary *ret, struct failure *failure) {
+                    offline_progress progress, void *data, struct backup_summary *ret,
+                    struct failure *failure) {
+    struct reading reading = reading_begin(backup, progress, data);
     struct directory directory;
     int r = directory_check_restorable(path, failure);
 
     if (r == 0)
-        r = check_backup(backup, failure);
+        r = check_backup(backup, &reading, failure);
     if (r == 0)
         r = directory_begin_restore(&directory, path, identity->name, identity->member_id,
                                     identity->cluster_id, failure);
     if (r != 0)
         return r;
-    r = fill(backup, &directory, identity, ret, failure);
+    r = fill(backup, &reading, &directory, identity, ret, failure);
     if (r != 0)
         (void)directory_undo_restore(&directory);
     directory_deinit(&directory);

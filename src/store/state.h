@@ -116,8 +116,9 @@ struct state_summary {
 
 void state_summary_deinit(struct state_summary *summary);
 
-/* Told now and then how many records were read. */
-typedef void (*state_progress)(void *data, uint64_t records);
+/* Told now and then how far it has come: bytes of keys and values that were read, while it is not
+ * known how many there are (total 0), then percent of the pages of a file (total 100). */
+typedef void (*state_progress)(void *data, uint64_t done, uint64_t total);
 
 /*
  * Reads all of a state that nobody has open: recovers it as a start would (so it is not left

@@ -10,7 +10,7 @@
 
 enum {
     CACHE_SIZE = 4 * 1024 * 1024,
-    RECORDS_BETWEEN = 16384, /* calls of progress */
+    BYTES_BETWEEN = 4 * 1024 * 1024, /* calls of progress */
 };
 
 struct verification {
@@ -18,6 +18,7 @@ struct verification {
     state_progress progress;
     void *data;
     struct state_summary summary;
+    uint64_t told;    /* bytes */
     char reason[160]; /* what is wrong with a record */
 };
 
@@ -51,8 +52,10 @@ static bool check_record(void *data, const uint8_t *key, size_t key_size,
     summary->records++;
     summary->bytes += key_size + record->value_size;
     summary->hash = state_hash_add(summary->hash, key, key_size, record);
-    if (verification->progress && summary->records % RECORDS_BETWEEN == 0)
-        verification->progress(verification->data, summary->records);
+    if (verification->progress && summary->bytes - verification->told >= BYTES_BETWEEN) {
+        verification->told = summary->bytes;
+        verification->progress(verification->data, summary->bytes, 0);
+    }
     return true;
 }
 
@@ -91,9 +94,17 @@ static int check_records(struct verification *verification, struct failure *fail
     return 0;
 }
 
+static void tell_percent(DB *tree, int what, int percent) {
+    const struct verification *verification = tree->app_private;
+
+    if (what == DB_VERIFY && percent >= 0 && percent <= 100)
+        verification->progress(verification->data, (uint64_t)percent, 100);
+}
+
 /* Berkeley DB's own verification reads the pages that no record is on, too. */
-static int check_pages(struct state *state, const char *directory, const char *file,
+static int check_pages(struct verification *verification, const char *directory, const char *file,
                        struct failure *failure) {
+    struct state *state = verification->state;
     DB_ENV *environment;
     DB *tree;
     int r, close_result;
@@ -110,6 +121,10 @@ static int check_pages(struct state *state, const char *directory, const char *f
         r = environment->open(environment, directory, DB_CREATE | DB_PRIVATE | DB_INIT_MPOOL, 0600);
     if (r == 0)
         r = db_create(&tree, environment, 0);
+    if (r == 0 && verification->progress) {
+        tree->app_private = verification;
+        (void)tree->set_feedback(tree, tell_percent);
+    }
     /* The handle is gone afterwards in any case. */
     if (r == 0)
         r = tree->verify(tree, file, NULL, NULL, 0);
@@ -138,8 +153,8 @@ static int check_all(struct verification *verification, struct failure *failure)
                            strerror(-r));
     if (!state_close_environment(state))
         return damaged(failure, directory, STATE_KEYS, "it can't be closed", state->message);
-    r = check_pages(state, directory, STATE_KEYS, failure);
-    return r != 0 ? r : check_pages(state, directory, STATE_META, failure);
+    r = check_pages(verification, directory, STATE_KEYS, failure);
+    return r != 0 ? r : check_pages(verification, directory, STATE_META, failure);
 }
 
 int state_verify(const char *directory, state_progress progress, void *data,

@@ -54,6 +54,53 @@ def test_a_member_whose_disk_died_is_replaced_as_documented(make_cluster):
     cluster.assert_serves()
 
 
+# Progress
+
+
+def on_a_terminal(*command):
+    """What a program says on standard error when that is a terminal."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=theirs, env=environment()
+    )
+    os.close(theirs)
+    said = b""
+    try:
+        while part := os.read(ours, 1 << 16):
+            said += part
+    except OSError:  # the other side is closed
+        pass
+    os.close(ours)
+    assert process.wait(LIMIT) == 0, said
+    return said.decode()
+
+
+def test_large_data_shows_progress_on_a_terminal_and_nothing_in_a_pipe(make_cluster):
+    cluster = make_cluster(1)
+    (node,) = cluster.nodes
+    with node.client() as client:
+        for number in range(12):
+            client.put(b"large/%d" % number, os.urandom(1 << 20))
+    file = cluster.directory / "backup"
+    result = run(RAFTKVCTL, f"--endpoints={node.client_address}", "backup", file)
+    assert result.returncode == 0, result.stderr
+    node.stop()
+    verify = (RAFTKVD, f"--config={node.configuration}", "--verify", node.name)
+    assert re.search(r"\r\d+\.\d MiB", on_a_terminal(*verify))
+    result = run(*verify)
+    assert result.returncode == 0 and result.stderr == ""
+    for show in (on_a_terminal, run):
+        restored = make_cluster(0).make_node()
+        said = show(
+            RAFTKVD, f"--config={restored.configuration}", f"--restore={file}", restored.name
+        )
+        if show is on_a_terminal:
+            assert re.search(r"\r\d+ %", said) and said.endswith("\r\033[K")
+        else:
+            assert said.returncode == 0 and said.stderr == ""
+    file.unlink()
+
+
 # Recovery
 
 

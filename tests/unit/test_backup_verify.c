@@ -25,16 +25,35 @@ static int teardown(void **fixture) {
     return 0;
 }
 
+/* What a test was told while a state was verified. */
+struct told {
+    uint64_t bytes, percent;
+};
+
+static void note_progress(void *data, uint64_t done, uint64_t total) {
+    struct told *told = data;
+
+    if (total == 0) {
+        assert_true(done > told->bytes && told->percent == 0);
+        told->bytes = done;
+        return;
+    }
+    assert_int_equal(total, 100);
+    assert_true(done <= total);
+    told->percent = done;
+}
+
 static void a_sound_state_is_verified(void **fixture) {
     struct state *state = open_state(*fixture, 0);
     struct state_summary summary;
     struct failure failure = {0};
-    uint64_t hash, records = 0;
+    struct told told = {0};
+    uint64_t hash;
 
     assert_int_equal(model_apply(state, 60, 20000), 0);
     assert_int_equal(state_hash(state, &hash), 0);
     state_close(state);
-    if (state_verify(*fixture, NULL, &records, &summary, &failure) != 0)
+    if (state_verify(*fixture, note_progress, &told, &summary, &failure) != 0)
         fail_msg("%s", failure.message);
     assert_int_equal(summary.applied_index, 600);
     assert_int_equal(summary.applied_term, 6);
@@ -42,6 +61,7 @@ static void a_sound_state_is_verified(void **fixture) {
     assert_int_equal(summary.installed_index, 0);
     assert_true(summary.hash == hash);
     assert_int_equal(summary.bytes, summary.records * 20006);
+    assert_true(told.percent > 0 && told.bytes <= summary.bytes);
     assert_int_equal(summary.configuration_size, sizeof(uint64_t));
     state_summary_deinit(&summary);
     state = open_state(*fixture, 0);

@@ -24,7 +24,7 @@ static int restore(struct world *world, int backup, struct failure *failure) {
     int r;
 
     *failure = (struct failure){0};
-    r = offline_restore(backup, world->path, &identity, &summary, failure);
+    r = offline_restore(backup, world->path, &identity, NULL, NULL, &summary, failure);
     if (r == 0)
         backup_summary_deinit(&summary);
     return r;
@@ -228,7 +228,7 @@ static void a_change_at_the_end_of_the_log_is_recovered(void **state) {
     assert_int_equal(world_verify(world), 0);
     assert_non_null(strstr(world->said, "3 by the configuration of entry 1"));
     assert_int_equal(world_recover(world, NEW_CLUSTER, &failure), 0);
-    assert_int_equal(offline_open(&offline, world->path, "nodeA", ignore, NULL), 0);
+    assert_int_equal(offline_open(&offline, world->path, "nodeA", ignore, NULL, NULL), 0);
     assert_int_equal(offline.configuration.count, 1);
     assert_int_equal(offline.configuration.index, 2);
     assert_int_equal(offline.state.applied_index, 2);

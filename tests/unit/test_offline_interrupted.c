@@ -104,7 +104,7 @@ static int restore(struct world *world, int backup) {
     struct identity identity = world_identity(NEW_MEMBER, NEW_CLUSTER);
     struct backup_summary summary;
     struct failure failure = {0};
-    int r = offline_restore(backup, world->path, &identity, &summary, &failure);
+    int r = offline_restore(backup, world->path, &identity, NULL, NULL, &summary, &failure);
 
     if (r == 0)
         backup_summary_deinit(&summary);

@@ -168,7 +168,7 @@ static void note(void *data, bool wrong, const char *sentence) {
 
 int world_verify(struct world *world) {
     world->said[0] = world->wrong[0] = '\0';
-    return offline_verify(world->path, "nodeA", note, world);
+    return offline_verify(world->path, "nodeA", note, NULL, world);
 }
 
 struct identity world_identity(uint64_t member_id, uint64_t cluster_id) {
@@ -186,7 +186,7 @@ void world_check_sole_voter(struct world *world, uint64_t entries, uint64_t memb
     struct offline offline;
     const struct server *self;
 
-    if (offline_open(&offline, world->path, "nodeA", note, world) != 0)
+    if (offline_open(&offline, world->path, "nodeA", note, NULL, world) != 0)
         fail_msg("%s", world->wrong);
     assert_int_equal(offline.directory.unfinished, DIRECTORY_FINISHED);
     assert_true(offline.directory.member_id == member_id);
@@ -213,7 +213,7 @@ void world_check_sole_voter(struct world *world, uint64_t entries, uint64_t memb
 int world_recover(struct world *world, uint64_t cluster_id, struct failure *failure) {
     struct identity identity = world_identity(1, cluster_id);
     struct offline offline;
-    int r = offline_open(&offline, world->path, "nodeA", note, world);
+    int r = offline_open(&offline, world->path, "nodeA", note, NULL, world);
 
     if (r != 0)
         return r;
