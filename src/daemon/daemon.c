@@ -322,7 +322,7 @@ static int open_node(struct daemon *daemon) {
     int r;
 
     notify_starting("reading the log and the state");
-    start_timeout_begin(&timeout);
+    start_timeout_begin(&timeout, START_LOOK_MS);
     r = node_open(&daemon->node, &daemon->host.host, &options, &failure);
     start_timeout_end(&timeout);
     if (r != 0)

@@ -6,7 +6,7 @@
 
 #include "base/check.h"
 
-enum { LOOK_SECONDS = 10, EXTENSION_SECONDS = 60 };
+enum { EXTENSION_SECONDS = 60 };
 
 static void extend(void) {
     sd_notifyf(0, "EXTEND_TIMEOUT_USEC=%d000000", EXTENSION_SECONDS);
@@ -31,7 +31,7 @@ static void watch(void *data) {
         uint64_t now;
 
         if (uv_cond_timedwait(&timeout->changed, &timeout->lock,
-                              LOOK_SECONDS * UINT64_C(1000000000)) != UV_ETIMEDOUT)
+                              timeout->interval * UINT64_C(1000000)) != UV_ETIMEDOUT)
             continue;
         now = used(timeout);
         if (now > before)
@@ -41,7 +41,8 @@ static void watch(void *data) {
     uv_mutex_unlock(&timeout->lock);
 }
 
-void start_timeout_begin(struct start_timeout *timeout) {
+void start_timeout_begin(struct start_timeout *timeout, unsigned interval) {
+    timeout->interval = interval;
     timeout->watched = pthread_self();
     timeout->ended = false;
     check(uv_mutex_init(&timeout->lock) == 0);

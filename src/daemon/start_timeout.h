@@ -9,15 +9,19 @@
 #include <stdbool.h>
 #include <uv.h>
 
+enum { START_LOOK_MS = 10 * 1000 };
+
 struct start_timeout {
     uv_thread_t thread;
     pthread_t watched;
     uv_mutex_t lock;
     uv_cond_t changed;
-    bool ended; /* under the lock */
+    unsigned interval; /* ms */
+    bool ended;        /* under the lock */
 };
 
-/* Watches the calling thread, beginning with one request for more time. */
-void start_timeout_begin(struct start_timeout *timeout);
+/* Watches the calling thread, looking every `interval` ms and beginning with one request for more
+ * time. */
+void start_timeout_begin(struct start_timeout *timeout, unsigned interval);
 /* The start is over. */
 void start_timeout_end(struct start_timeout *timeout);
