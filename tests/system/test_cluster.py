@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import threading
 
 from hosts import LIMIT, Failed, wait_until
 
@@ -155,28 +156,38 @@ def test_leadership_goes_where_it_is_sent(cluster):
     assert int(json.loads(fields)["RAFTKV_TERM"]) == target.status()["term"]
 
 
+class Monitor:
+    """What a node says on the bus of its host, as busctl shows it; as a context."""
+
+    def __init__(self, node):
+        self.node = node
+        self.lines = []
+        command = ["stdbuf", "--output=L", "busctl", "--system", "--json=short", "monitor", f"org.raftkv1.{node.name}"]
+        self.process = subprocess.Popen(node.host.enter(*command), stdout=subprocess.PIPE, text=True)
+        self.reader = threading.Thread(target=lambda: self.lines.extend(self.process.stdout))
+
+    def __enter__(self):
+        self.reader.start()
+        wait_until("the monitor hears the node", lambda: self.node.call("Node.GetStatus") and self.lines)
+        return self
+
+    def __exit__(self, *_):
+        self.node.host.run("pkill", "busctl")
+        self.process.wait(LIMIT)
+        self.reader.join()
+
+    def changed(self, interface, name):
+        """The values that a property has come to."""
+        messages = [json.loads(line) for line in list(self.lines)]
+        bodies = [m["payload"]["data"] for m in messages if m.get("member") == "PropertiesChanged"]
+        return [body[1][name]["data"] for body in bodies if body[0] == interface and name in body[1]]
+
+
 def test_properties_change_as_leadership_moves(cluster):
     target = cluster.followers()[0]
-    monitor = subprocess.Popen(
-        target.host.enter("timeout", LIMIT, "stdbuf", "--output=L", "busctl", "--system", "--json=short",
-                          "monitor", f"org.raftkv1.{target.name}"),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        assert "Monitoring" in monitor.stderr.readline()
+    with Monitor(target) as monitor:
         target.ctl("transfer-leadership", target.name)
-        for line in monitor.stdout:
-            message = json.loads(line)
-            if message.get("member") != "PropertiesChanged":
-                continue
-            interface, changed, _ = message["payload"]["data"]
-            if interface == "org.raftkv1.Node" and changed.get("State", {}).get("data") == "leader":
-                break
-        else:
-            raise AssertionError("the properties did not change")
-    finally:
-        target.host.run("pkill", "busctl", ok=(0, 1))
-        monitor.communicate()
+        wait_until("the node says that it leads", lambda: "leader" in monitor.changed("org.raftkv1.Node", "State"))
 
 
 def test_a_node_that_is_removed_ends_and_is_not_started_again(cluster, make_node):
