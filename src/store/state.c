@@ -377,6 +377,10 @@ bool state_close_environment(struct state *state) {
         state_abort(state);
         if (!close_trees(state))
             return false;
+        /* Berkeley DB would close the log first, and then write the pages: also those whose records
+         * the log has found no space for. (Not before the trees are closed, which may read the log:
+         * nothing is read any more either.) */
+        state->environment->set_flags(state->environment, DB_NOFLUSH, 1);
         state->environment->close(state->environment, 0);
     }
     state->meta = NULL;

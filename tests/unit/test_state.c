@@ -411,6 +411,36 @@ static void a_batch_that_finds_no_space_is_undone(void **fixture) {
     db_env_set_func_write(NULL);
 }
 
+/* Pages that have their places on the disk already can be written all the same. */
+static ssize_t growing_write(int descriptor, const void *data, size_t size) {
+    off_t end = lseek(descriptor, 0, SEEK_CUR) + (off_t)size;
+    struct stat status;
+
+    if (fstat(descriptor, &status) < 0 || end > status.st_blocks * 512)
+        return failing_write(descriptor, data, size);
+    return write(descriptor, data, size);
+}
+
+static void a_state_that_finds_no_space_when_it_is_closed_loses_nothing(void **fixture) {
+    struct state *state;
+    uint64_t durable;
+
+    db_env_set_func_write(growing_write); /* and pwrite is not used */
+    state = open_state(*fixture, 0);
+    assert_int_equal(model_apply(state, 20, 500), 0);
+    assert_int_equal(state_checkpoint(state, &durable), 0);
+    assert_int_equal(model_apply(state, 3, 500), 0);
+    atomic_store(&write_error, ENOSPC);
+    state_close(state);
+    atomic_store(&write_error, 0);
+    state = open_state(*fixture, 0);
+    assert_true(model_verify(state, 500) >= durable);
+    assert_int_equal(model_apply(state, 20, 500), 0);
+    model_verify(state, 500);
+    state_close(state);
+    db_env_set_func_write(NULL);
+}
+
 static void a_batch_that_the_disk_refuses_is_no_lack_of_space(void **fixture) {
     struct state *state;
     uint64_t index;
@@ -472,6 +502,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(checkpoints_run_beside_transactions, setup, teardown),
         cmocka_unit_test_setup_teardown(checkpoints_remove_old_log_files, setup, teardown),
         cmocka_unit_test_setup_teardown(a_batch_that_finds_no_space_is_undone, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_state_that_finds_no_space_when_it_is_closed_loses_nothing,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(a_batch_that_the_disk_refuses_is_no_lack_of_space, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_cache_that_can_not_be_written_out_is_a_lack_of_space,
