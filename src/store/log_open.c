@@ -115,9 +115,10 @@ static int open_environment(struct log_store *log, struct failure *failure) {
     if (error == 0)
         error = environment->open(environment, log->directory,
                                   DB_CREATE | DB_INIT_LOG | DB_PRIVATE | DB_THREAD, 0600);
-    if (error == 0)
+    if (error == 0 && !log->message[0])
         return 0;
-    /* EINVAL and the library's own errors are about what it read. */
+    /* EINVAL and the library's own errors are about what it read. So is a message without an error:
+     * what it can't read it takes for the end of the log. */
     if (error > 0 && error != EINVAL && error != EIO)
         return refused(log, "the log can't be opened", log_library_error(error), failure);
     return log_damaged(failure, log->directory, 0, "%s",

@@ -170,6 +170,10 @@ static int scan_record(struct log_store *log, struct log_scan *scan, const DBT *
     return 0;
 }
 
+static const char *reason(const struct log_store *log, int error) {
+    return log->message[0] ? log->message : db_strerror(error);
+}
+
 /* What the library reports as the last record has to be the one where the scan ended. */
 static int check_last(struct log_store *log, DB_LOGC *cursor, const struct log_scan *scan,
                       struct failure *failure) {
@@ -181,7 +185,7 @@ static int check_last(struct log_store *log, DB_LOGC *cursor, const struct log_s
         return 0;
     if (error != 0)
         return log_damaged(failure, log->directory, scan->last.file,
-                           "the end of the log can't be read (%s)", log->message);
+                           "the end of the log can't be read (%s)", reason(log, error));
     if (!scan->any || lsn.file != scan->last.file || lsn.offset != scan->last.offset)
         return log_damaged(failure, log->directory, lsn.file,
                            "the log goes on there up to offset %" PRIu32
@@ -192,7 +196,7 @@ static int check_last(struct log_store *log, DB_LOGC *cursor, const struct log_s
 
 /* The library could not read on: there, or at the beginning of the next file. */
 static int damaged_behind(struct log_store *log, const struct log_scan *scan, uint32_t first_file,
-                          struct failure *failure) {
+                          int error, struct failure *failure) {
     struct position behind = {scan->last.file, scan->last.offset + scan->last_size};
     struct log_rest rest;
 
@@ -201,9 +205,11 @@ static int damaged_behind(struct log_store *log, const struct log_scan *scan, ui
     else if (log_file_search(log->directory, behind, &rest) == 0 && !rest.nonzero)
         behind = (struct position){behind.file + 1, 0};
     if (behind.offset == 0)
-        return log_damaged(failure, log->directory, behind.file, "its beginning is damaged");
+        return log_damaged(failure, log->directory, behind.file, "its beginning is damaged (%s)",
+                           reason(log, error));
     return log_damaged(failure, log->directory, behind.file,
-                       "the record at offset %" PRIu32 " is damaged", behind.offset);
+                       "the record at offset %" PRIu32 " is damaged (%s)", behind.offset,
+                       reason(log, error));
 }
 
 /*
@@ -224,7 +230,7 @@ static int scan_with(struct log_store *log, DB_LOGC *cursor, uint32_t first_file
     }
     if (error == DB_NOTFOUND)
         return check_last(log, cursor, scan, failure);
-    return damaged_behind(log, scan, first_file, failure);
+    return damaged_behind(log, scan, first_file, error, failure);
 }
 
 int log_scan_all(struct log_store *log, const struct log_files *files, struct log_scan *scan,

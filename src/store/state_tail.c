@@ -92,7 +92,8 @@ static int last_log_file(struct state *state, uint32_t *ret) {
     return 0;
 }
 
-/* The end of the log as Berkeley DB sees it: a scan of its last file, without recovery. */
+/* The end of the log as Berkeley DB sees it: a scan of its last file, without recovery. What it
+ * can't read it takes for the end too, after a message. */
 static int find_end(struct state *state, struct position *ret) {
     DB_LOG_STAT *statistics;
     DB_ENV *environment;
@@ -101,8 +102,11 @@ static int find_end(struct state *state, struct position *ret) {
     r = state_create_environment(state, &environment);
     if (r < 0)
         return r;
+    state->message[0] = '\0';
     r = environment->open(environment, state->environment_directory,
                           DB_CREATE | DB_PRIVATE | DB_INIT_LOG, 0600);
+    if (r == 0 && state->message[0])
+        r = EIO;
     if (r == 0)
         r = environment->log_stat(environment, &statistics, 0);
     if (r == 0) {
@@ -187,7 +191,7 @@ int state_cut_tail(struct state *state, struct failure *failure) {
         return 0;
     r = find_end(state, &end);
     if (r < 0)
-        return failure_set(failure, ERROR_INTERNAL,
+        return failure_set(failure, r == -ENOSPC ? ERROR_NO_SPACE : ERROR_INTERNAL,
                            "The log of the state in %s can't be read: %s (%s). " STATE_REJOIN,
                            state->environment_directory, strerror(-r), state->message);
     if (end.file < flushed.file || (end.file == flushed.file && end.offset < flushed.offset))
