@@ -6,23 +6,32 @@
 
 #include "base/check.h"
 
+/* Not a broken invariant, but as little can be done about it. */
+static _Noreturn void out_of_memory(void) {
+    fprintf(stderr, "Out of memory: the process ends, and recovers at its next start.\n");
+    abort();
+}
+
 void *xmalloc(size_t size) {
     void *memory = malloc(size ? size : 1);
 
-    check(memory);
+    if (!memory)
+        out_of_memory();
     return memory;
 }
 
 void *xcalloc(size_t count, size_t size) {
     void *memory = calloc(count ? count : 1, size ? size : 1);
 
-    check(memory);
+    if (!memory)
+        out_of_memory();
     return memory;
 }
 
 void *xrealloc(void *memory, size_t size) {
     memory = realloc(memory, size ? size : 1);
-    check(memory);
+    if (!memory)
+        out_of_memory();
     return memory;
 }
 
@@ -46,7 +55,8 @@ char *xasprintf(const char *format, ...) {
     va_start(arguments, format);
     n = vasprintf(&text, format, arguments);
     va_end(arguments);
-    check(n >= 0);
+    if (n < 0)
+        out_of_memory();
     return text;
 }
 

@@ -44,12 +44,16 @@ static int library_sync(int fd) {
     return 0;
 }
 
-static void set_hook(void) {
+/* Where the library finds no memory it may crash, or take a log that it can't read for one that
+ * ends there. */
+static void set_hooks(void) {
     db_env_set_func_fsync(library_sync);
+    db_env_set_func_malloc(xmalloc);
+    db_env_set_func_realloc(xrealloc);
 }
 
 void store_sync_init(void) {
-    pthread_once(&once, set_hook);
+    pthread_once(&once, set_hooks);
 }
 
 void store_set_sync_failed(void (*callback)(const char *reason)) {

@@ -9,8 +9,9 @@
 #include <stdint.h>
 
 /*
- * Puts the hook behind Berkeley DB's fsync, once per process; the stores call it before they open
- * an environment. Who replaces the hooks (a simulator) calls it first and sets its own afterwards.
+ * Puts the hook behind Berkeley DB's fsync, and xmalloc() in the place of its malloc, once per
+ * process; the stores call it before they open an environment. Who replaces the hooks (a simulator)
+ * calls it first and sets its own afterwards.
  */
 void store_sync_init(void);
 
