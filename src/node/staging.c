@@ -112,7 +112,7 @@ static void run_put(struct job *job) {
     if (staging->result == 0)
         staging->result = check_last(staging, part);
     if (staging->result == 0 && part->last)
-        staging->result = stage_finish(staging->stage);
+        staging->result = stage_finish(staging->stage, &staging->failure);
 }
 
 static void say_progress(struct node *node) {
@@ -151,8 +151,7 @@ static void put_failed(struct node *node) {
         discard(node);
         return;
     }
-    journal(LOG_WARNING, "The state that arrives can't be staged: %s",
-            staging->result == -EBADMSG ? staging->failure.message : strerror(-staging->result));
+    journal(LOG_WARNING, "The state that arrives can't be staged: %s", staging->failure.message);
     send_ack(node, staging->from, staging->number, 1, false, true);
     discard(node);
 }

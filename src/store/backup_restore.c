@@ -30,10 +30,11 @@ static int take(void *data, const uint8_t *chunk, size_t size, struct failure *f
 
 static int finish(struct restore *restore, struct failure *failure) {
     bool done;
-    int r = stage_finish(restore->stage);
+    int r = stage_finish(restore->stage, failure);
 
-    if (r == 0)
-        r = stage_make_current(restore->stage, &done);
+    if (r != 0)
+        return r;
+    r = stage_make_current(restore->stage, &done);
     if (r != 0)
         failure_set(failure, r == -ENOSPC ? ERROR_NO_SPACE : ERROR_INTERNAL,
                     "Can't write the state in %s: %s.", restore->directory, strerror(-r));

@@ -206,8 +206,11 @@ int directory_check_parts(const struct directory *directory, struct failure *fai
 
     for (size_t i = 0; i < 2; i++) {
         struct stat st;
+        int r = stat(paths[i], &st) < 0 ? -errno : 0;
 
-        if (stat(paths[i], &st) < 0 || !S_ISDIR(st.st_mode))
+        if (r < 0 && r != -ENOENT)
+            return directory_refused(failure, paths[i], "can't be read", r);
+        if (r < 0 || !S_ISDIR(st.st_mode))
             return failure_set(failure, ERROR_INVALID_ARGUMENT,
                                "%s is missing or not a directory, though the data directory has "
                                "an identity.",

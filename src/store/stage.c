@@ -122,6 +122,14 @@ static int put(struct stage *stage, const struct snapshot_record *record) {
     return state_page_error(r);
 }
 
+static int lost(struct stage *stage, int error, struct failure *failure) {
+    stage->failed = true;
+    failure_set(failure, error == -ENOSPC ? ERROR_NO_SPACE : ERROR_INTERNAL,
+                "Can't write what was received to %s: %s%s%s.", stage->path, strerror(-error),
+                stage->message[0] ? ": " : "", stage->message);
+    return error;
+}
+
 int stage_put_chunk(struct stage *stage, const void *data, size_t size, struct failure *failure) {
     struct snapshot_chunk chunk;
     int r;
@@ -137,11 +145,7 @@ int stage_put_chunk(struct stage *stage, const void *data, size_t size, struct f
     snapshot_chunk_deinit(&chunk);
     if (r == 0)
         return 0;
-    stage->failed = true;
-    failure_set(failure, r == -ENOSPC ? ERROR_NO_SPACE : ERROR_INTERNAL,
-                "Can't write what was received to %s: %s%s%s.", stage->path, strerror(-r),
-                stage->message[0] ? ": " : "", stage->message);
-    return r;
+    return lost(stage, r, failure);
 }
 
 void stage_position(const struct stage *stage, struct stage_position *ret) {
@@ -177,7 +181,7 @@ static int sync_keys(const struct stage *stage) {
     return 0;
 }
 
-static int write_meta(struct stage *stage, struct state *state) {
+static int write_meta(const struct stage *stage, struct state *state) {
     const struct snapshot_header *header = &stage->header;
     uint64_t durable;
     int r;
@@ -208,13 +212,15 @@ static int finish(struct stage *stage) {
     if (r == 0)
         r = sync_keys(stage);
     if (r == 0)
-        r = state_open_staged(&state, stage->directory, stage->name);
+        r = state_open_staged(&state, stage->directory, stage->name, stage->message,
+                              sizeof stage->message);
     if (r != 0)
         return r;
     r = write_meta(stage, state);
+    state_last_message(state, stage->message, sizeof stage->message);
     state_close(state);
     if (r == 0)
-        r = state_try_staged(stage->directory, stage->name);
+        r = state_try_staged(stage->directory, stage->name, stage->message, sizeof stage->message);
     if (r == 0)
         r = store_sync_directory(stage->path);
     if (r == 0)
@@ -222,14 +228,13 @@ static int finish(struct stage *stage) {
     return r;
 }
 
-int stage_finish(struct stage *stage) {
+int stage_finish(struct stage *stage, struct failure *failure) {
     int r;
 
     check(!stage->failed && !stage->finished && stage->reader.complete);
     r = finish(stage);
-    stage->failed = r != 0;
     stage->finished = r == 0;
-    return r;
+    return r == 0 ? 0 : lost(stage, r, failure);
 }
 
 int stage_make_current(struct stage *stage, bool *ret_done) {

@@ -46,9 +46,9 @@ const struct snapshot_header *stage_header(const struct stage *stage);
 /*
  * After the last chunk: makes everything durable, with the header's index and term as applied, its
  * configuration, and its index as the installed one. Takes a while (syncs the whole of it). After
- * an error it can only be discarded.
+ * an error, with a failure, it can only be discarded.
  */
-int stage_finish(struct stage *stage);
+int stage_finish(struct stage *stage, struct failure *failure);
 
 /* Removes the stage and its directory, unless it was switched to. Takes NULL; returns NULL. */
 struct stage *stage_discard(struct stage *stage);

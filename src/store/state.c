@@ -451,7 +451,8 @@ int state_open(struct state **ret, const struct state_options *options, struct f
     return 0;
 }
 
-int state_open_staged(struct state **ret, const char *directory, const char *name) {
+int state_open_staged(struct state **ret, const char *directory, const char *name,
+                      char *ret_message, size_t size) {
     struct state *state = new_state(directory, STAGED_CACHE_SIZE);
     int r;
 
@@ -459,6 +460,7 @@ int state_open_staged(struct state **ret, const char *directory, const char *nam
     state->environment_directory = xasprintf("%s/%s", directory, name);
     r = open_trees(state);
     if (r != 0) {
+        state_last_message(state, ret_message, size);
         close_and_free(state);
         return r;
     }
@@ -466,13 +468,14 @@ int state_open_staged(struct state **ret, const char *directory, const char *nam
     return 0;
 }
 
-int state_try_staged(const char *directory, const char *name) {
+int state_try_staged(const char *directory, const char *name, char *ret_message, size_t size) {
     struct state *state = new_state(directory, STAGED_CACHE_SIZE);
     struct failure failure;
     int r;
 
     state->environment_directory = xasprintf("%s/%s", directory, name);
     r = state_open_environment(state, false, &failure);
+    state_last_message(state, ret_message, size);
     close_and_free(state);
     if (r == 0)
         return 0;

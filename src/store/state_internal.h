@@ -106,13 +106,14 @@ int state_open_environment(struct state *state, bool new, struct failure *failur
  * can only be abandoned then. */
 bool state_close_environment(struct state *state);
 /* Opens the environment of a state that is being made in directory/name, which is not the current
- * one. */
-int state_open_staged(struct state **ret, const char *directory, const char *name);
+ * one. When that fails, the message is Berkeley DB's, as of state_last_message(). */
+int state_open_staged(struct state **ret, const char *directory, const char *name,
+                      char *ret_message, size_t size);
 /*
  * Opens what was made there once as it will be when it is the current one, and closes it. What that
  * writes has its space from then on, so that there is no lack of it when the old state is gone.
  */
-int state_try_staged(const char *directory, const char *name);
+int state_try_staged(const char *directory, const char *name, char *ret_message, size_t size);
 
 /* state_read.c */
 

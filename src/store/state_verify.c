@@ -101,6 +101,15 @@ static void tell_percent(DB *tree, int what, int percent) {
         verification->progress(verification->data, (uint64_t)percent, 100);
 }
 
+/* What follows the first message follows from it. */
+static void keep_first_message(const DB_ENV *environment, const char *prefix, const char *message) {
+    struct state *state = environment->app_private;
+
+    (void)prefix;
+    if (!state->message[0])
+        snprintf(state->message, sizeof state->message, "%s", message);
+}
+
 /* Berkeley DB's own verification reads the pages that no record is on, too. */
 static int check_pages(struct verification *verification, const char *directory, const char *file,
                        struct failure *failure) {
@@ -114,6 +123,7 @@ static int check_pages(struct verification *verification, const char *directory,
     if (r < 0)
         return failure_set(failure, ERROR_INTERNAL, "Can't verify %s/%s: %s.", directory, file,
                            strerror(-r));
+    environment->set_errcall(environment, keep_first_message);
     r = state_set_cache(environment, CACHE_SIZE);
     if (r == 0)
         r = environment->set_tmp_dir(environment, directory);
@@ -129,7 +139,12 @@ static int check_pages(struct verification *verification, const char *directory,
     if (r == 0)
         r = tree->verify(tree, file, NULL, NULL, 0);
     close_result = environment->close(environment, 0);
-    r = state_error(r ? r : close_result);
+    if (r == 0)
+        r = close_result;
+    /* Berkeley DB's own codes are about what it read. */
+    if (r > 0)
+        return failure_set(failure, ERROR_INTERNAL, "Can't verify %s/%s: %s%s%s.", directory, file,
+                           strerror(r), state->message[0] ? ": " : "", state->message);
     if (r < 0)
         return damaged(failure, directory, file, "its pages are not as they should be",
                        state->message);

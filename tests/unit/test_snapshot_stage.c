@@ -112,7 +112,7 @@ static void a_switch_replaces_everything(void **fixture) {
     assert_true(position.chunks > 5);
     assert_int_equal(position.bytes, position.records * (VALUE_SIZE + 6));
     assert_int_equal(stage_header(stage)->index, 400);
-    assert_int_equal(stage_finish(stage), 0);
+    assert_int_equal(stage_finish(stage, NULL), 0);
     assert_int_equal(model_verify(state, 50), 70);
 
     switch_to(state, stage);
@@ -139,7 +139,7 @@ static void switches_follow_each_other(void **fixture) {
     for (unsigned i = 0; i < 3; i++) {
         struct stage *stage = make_stage(pair, pair->to);
 
-        assert_int_equal(stage_finish(stage), 0);
+        assert_int_equal(stage_finish(stage, NULL), 0);
         switch_to(state, stage);
         stage_discard(stage);
         assert_installed(pair, state);
@@ -160,7 +160,7 @@ static void a_discarded_stage_leaves_nothing(void **fixture) {
         stage = make_stage(pair, pair->to);
         assert_true(exists(pair->to, "state-2"));
         if (finished)
-            assert_int_equal(stage_finish(stage), 0);
+            assert_int_equal(stage_finish(stage, NULL), 0);
         stage_discard(stage);
         assert_false(exists(pair->to, "state-2"));
     }
@@ -197,7 +197,7 @@ static void a_refused_chunk_changes_nothing(void **fixture) {
         buffer_deinit(&bytes);
     }
     snapshot_close(snapshot);
-    assert_int_equal(stage_finish(stage), 0);
+    assert_int_equal(stage_finish(stage, NULL), 0);
     switch_to(state, stage);
     stage_discard(stage);
     assert_installed(pair, state);
@@ -215,7 +215,7 @@ static void snapshots_of_the_replaced_state_only_end(void **fixture) {
     assert_int_equal(model_apply(state, 7, 50), 0);
     assert_int_equal(snapshot_open(&snapshot, state), 0);
     stage = make_stage(pair, pair->to);
-    assert_int_equal(stage_finish(stage), 0);
+    assert_int_equal(stage_finish(stage, NULL), 0);
     switch_to(state, stage);
     stage_discard(stage);
     assert_int_equal(snapshot_next(snapshot, 100, &bytes, &last), -ESTALE);
@@ -241,7 +241,7 @@ static void crash_after(struct pair *pair, unsigned step) {
         if (model_apply(state, 7, 50) != 0)
             _exit(1);
         stage = make_stage(pair, pair->to);
-        if (step >= 1 && stage_finish(stage) != 0)
+        if (step >= 1 && stage_finish(stage, NULL) != 0)
             _exit(1);
         if (step >= 2 && state_switch(state, stage, &failure) != 0)
             _exit(1);
@@ -289,7 +289,7 @@ static void take_current(struct pair *pair, const char *path) {
     struct state *state = open_state(elsewhere, 0);
     struct stage *stage = make_stage(pair, elsewhere);
 
-    assert_int_equal(stage_finish(stage), 0);
+    assert_int_equal(stage_finish(stage, NULL), 0);
     switch_to(state, stage);
     stage_discard(stage);
     state_close(state);
@@ -309,7 +309,7 @@ static void a_crash_within_the_switch_leaves_the_one_or_the_other(void **fixture
     assert_int_equal(model_apply(state, 7, 50), 0);
     state_close(state);
     stage = make_stage(pair, pair->to);
-    assert_int_equal(stage_finish(stage), 0);
+    assert_int_equal(stage_finish(stage, NULL), 0);
 
     for (unsigned removed = 0; removed < 3; removed++) {
         _cleanup_free_ char *keys = NULL, *torn = NULL, *current = NULL;
@@ -345,7 +345,7 @@ static void a_state_that_was_switched_and_lost_current_is_refused(void **fixture
     struct stage *stage = make_stage(pair, pair->to);
     struct failure failure = {0};
 
-    assert_int_equal(stage_finish(stage), 0);
+    assert_int_equal(stage_finish(stage, NULL), 0);
     switch_to(state, stage);
     stage_discard(stage);
     state_close(state);
@@ -364,7 +364,7 @@ static void a_switch_that_cannot_write_current_keeps_the_old_state(void **fixtur
     struct failure failure = {0};
 
     assert_int_equal(model_apply(state, 7, 50), 0);
-    assert_int_equal(stage_finish(stage), 0);
+    assert_int_equal(stage_finish(stage, NULL), 0);
     assert_int_equal(mkdir(in_the_way, 0700), 0);
     assert_true(state_switch(state, stage, &failure) < 0);
     assert_non_null(strstr(failure.message, "current"));
@@ -403,7 +403,7 @@ static void a_switch_waits_for_the_checkpoint_beside_it(void **fixture) {
     for (unsigned i = 0; i < 3; i++) {
         assert_int_equal(model_apply(beside.state, 10, VALUE_SIZE), 0);
         stage = make_stage(pair, pair->to);
-        assert_int_equal(stage_finish(stage), 0);
+        assert_int_equal(stage_finish(stage, NULL), 0);
         switch_to(beside.state, stage);
         stage_discard(stage);
         assert_installed(pair, beside.state);
@@ -444,7 +444,7 @@ static void a_stage_that_finds_no_space_is_discarded(void **fixture) {
     stage = make_stage(pair, pair->to);
     db_env_set_func_pwrite(failing_pwrite);
     db_env_set_func_write(failing_write);
-    assert_int_equal(stage_finish(stage), -ENOSPC);
+    assert_int_equal(stage_finish(stage, NULL), -ENOSPC);
     stage_discard(stage);
     db_env_set_func_pwrite(NULL);
     db_env_set_func_write(NULL);
@@ -452,7 +452,7 @@ static void a_stage_that_finds_no_space_is_discarded(void **fixture) {
     assert_int_equal(model_verify(state, 50), 70);
 
     stage = make_stage(pair, pair->to);
-    assert_int_equal(stage_finish(stage), 0);
+    assert_int_equal(stage_finish(stage, NULL), 0);
     switch_to(state, stage);
     stage_discard(stage);
     assert_installed(pair, state);
@@ -518,7 +518,7 @@ static void memory_does_not_grow_with_the_state(void **fixture) {
     assert_int_equal(progress.kept, MANY);
     assert_int_equal(progress.records, MANY);
     snapshot_close(snapshot);
-    assert_int_equal(stage_finish(stage), 0);
+    assert_int_equal(stage_finish(stage, NULL), 0);
     if (memory_in_use() > most)
         most = memory_in_use();
     assert_true(most < before + MEMORY_MAX);
