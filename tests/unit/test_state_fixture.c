@@ -1,63 +1,12 @@
 #include "test_state_fixture.h"
 
-#include <fcntl.h>
-#include <ftw.h>
 #include <glob.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/memory.h"
-
-char *make_directory(void) {
-    const char *parent = getenv("TMPDIR");
-    char *path = xasprintf("%s/raftkv-state-XXXXXX", parent ? parent : "/tmp");
-
-    assert_non_null(mkdtemp(path));
-    return path;
-}
-
-static int remove_one(const char *path, const struct stat *status, int type, struct FTW *place) {
-    (void)status;
-    (void)type;
-    (void)place;
-    return remove(path);
-}
-
-void remove_directory(char *directory) {
-    assert_int_equal(nftw(directory, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
-    free(directory);
-}
-
-static const char *copy_from, *copy_to;
-
-static int copy_one(const char *path, const struct stat *status, int type, struct FTW *place) {
-    _cleanup_free_ char *to = xasprintf("%s%s", copy_to, path + strlen(copy_from));
-    _cleanup_free_ char *data = NULL;
-    FILE *file;
-
-    (void)place;
-    if (type == FTW_D)
-        return mkdir(to, 0700) < 0 && place->level > 0 ? -1 : 0;
-    data = xmalloc((size_t)status->st_size);
-    file = fopen(path, "re");
-    assert_non_null(file);
-    assert_int_equal(fread(data, 1, (size_t)status->st_size, file), status->st_size);
-    fclose(file);
-    file = fopen(to, "we");
-    assert_non_null(file);
-    assert_int_equal(fwrite(data, 1, (size_t)status->st_size, file), status->st_size);
-    return fclose(file);
-}
-
-void copy_directory(const char *from, const char *to) {
-    copy_from = from;
-    copy_to = to;
-    assert_int_equal(nftw(from, copy_one, 8, FTW_PHYS), 0);
-}
 
 char *find_file(const char *directory, const char *pattern) {
     _cleanup_free_ char *path = xasprintf("%s/%s", directory, pattern);

@@ -1,5 +1,4 @@
-/* What the tests of the state share: directories, and a state whose content follows from its index.
- */
+/* What the tests of the state share: files, and a state whose content follows from its index. */
 #pragma once
 
 #include <stdarg.h>
@@ -9,12 +8,8 @@
 #include <cmocka.h>
 
 #include "store/state.h"
+#include "test_directories.h"
 
-/* A new directory under $TMPDIR or /tmp, and its removal with all that is in it. */
-char *make_directory(void);
-void remove_directory(char *directory);
-/* Copies a directory of files and directories. */
-void copy_directory(const char *from, const char *to);
 /* The one file that matches a pattern of glob(7) below the directory; the last in order when there
  * are several. */
 char *find_file(const char *directory, const char *pattern);
