@@ -131,6 +131,7 @@ struct source {
     DBC *cursor;
     struct buffer key;
     struct buffer value;
+    bool temporary; /* what was kept aside */
     bool ended;
 };
 
@@ -149,6 +150,8 @@ static int advance(struct source *source, uint32_t how, const struct buffer *fro
     r = state_move(source->cursor, how, from ? from->data : NULL, from ? from->size : 0, UINT32_MAX,
                    &source->key, &source->value);
     source->ended = r == ERROR_NOT_FOUND;
+    if (r == -EIO && source->temporary)
+        return -ECANCELED;
     return source->ended ? 0 : r;
 }
 
@@ -167,9 +170,11 @@ static int begin_walk(struct snapshot *snapshot, struct walk *walk) {
     DB *keys = snapshot->state->keys;
     int r;
 
+    walk->aside.temporary = true;
     r = state_error(keys->cursor(keys, NULL, &walk->tree.cursor, 0));
     if (r == 0)
-        r = state_error(snapshot->aside->cursor(snapshot->aside, NULL, &walk->aside.cursor, 0));
+        r = snapshot_aside_error(
+            snapshot->aside->cursor(snapshot->aside, NULL, &walk->aside.cursor, 0));
     if (r == 0)
         r = advance(&walk->aside, DB_FIRST, NULL);
     if (r != 0)
@@ -189,7 +194,7 @@ static int end_walk(struct walk *walk) {
     if (walk->tree.cursor)
         tree_result = state_error(walk->tree.cursor->close(walk->tree.cursor));
     if (walk->aside.cursor)
-        aside_result = state_error(walk->aside.cursor->close(walk->aside.cursor));
+        aside_result = snapshot_aside_error(walk->aside.cursor->close(walk->aside.cursor));
     buffer_deinit(&walk->tree.key);
     buffer_deinit(&walk->tree.value);
     buffer_deinit(&walk->aside.key);
@@ -200,7 +205,7 @@ static int end_walk(struct walk *walk) {
 /* Lets go of what was kept aside under the key that aside has next. */
 static int drop_aside(struct walk *walk) {
     DBC *cursor = walk->aside.cursor;
-    int r = state_error(cursor->del(cursor, 0));
+    int r = snapshot_aside_error(cursor->del(cursor, 0));
 
     return r != 0 ? r : advance(&walk->aside, DB_NEXT, NULL);
 }

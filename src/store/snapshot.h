@@ -26,7 +26,8 @@ struct snapshot;
 /*
  * Begins a snapshot at the applied index. All functions run on the state lane between transactions.
  * ERROR_BUSY: SNAPSHOTS_MAX are open. ERROR_UNAVAILABLE: nothing
- * was applied yet. Negative errno: the temporary tree can't be made.
+ * was applied yet. -EIO: damage of the state. Other negative errno: the temporary tree can't be
+ * made.
  */
 int snapshot_open(struct snapshot **ret, struct state *state);
 /* Removes what was kept aside. Takes NULL; returns NULL. */
@@ -41,7 +42,7 @@ const struct snapshot_header *snapshot_header(const struct snapshot *snapshot);
  * after which this must not be called again. A chunk is made once: keep it until it has arrived.
  * After a failure, when nothing was appended, the snapshot can only be closed. -ESTALE: the state
  * was switched to another one, or closed; -ENOSPC: there was no space to keep something aside;
- * -EIO: damage.
+ * -ECANCELED: that failed otherwise; -EIO: damage of the state.
  */
 int snapshot_next(struct snapshot *snapshot, size_t max_bytes, struct buffer *ret_chunk,
                   bool *ret_last);

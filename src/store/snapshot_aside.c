@@ -24,9 +24,11 @@ static void drop_message(const DB_ENV *environment, const char *prefix, const ch
     (void)message;
 }
 
-/* A cache that nothing can be written out of says that it has no memory. */
-static int aside_error(int result) {
-    return result == ENOMEM ? -ENOSPC : state_error(result);
+int snapshot_aside_error(int result) {
+    if (result == 0 || result == DB_NOTFOUND)
+        return state_error(result);
+    /* A cache that nothing can be written out of says that it has no memory. */
+    return result == ENOSPC || result == ENOMEM ? -ENOSPC : -ECANCELED;
 }
 
 static int open_aside(struct snapshot *snapshot) {
@@ -35,7 +37,7 @@ static int open_aside(struct snapshot *snapshot) {
 
     r = db_env_create(&environment, 0);
     if (r != 0)
-        return state_error(r);
+        return snapshot_aside_error(r);
     snapshot->aside_environment = environment;
     environment->set_errcall(environment, drop_message);
     r = state_set_cache(environment, ASIDE_CACHE_SIZE);
@@ -51,7 +53,7 @@ static int open_aside(struct snapshot *snapshot) {
         r = snapshot->aside->set_flags(snapshot->aside, DB_CHKSUM);
     if (r == 0)
         r = snapshot->aside->open(snapshot->aside, NULL, NULL, NULL, DB_BTREE, DB_CREATE, 0600);
-    return state_error(r);
+    return snapshot_aside_error(r);
 }
 
 int snapshot_make_aside(struct snapshot *snapshot) {
@@ -60,7 +62,7 @@ int snapshot_make_aside(struct snapshot *snapshot) {
     snapshot->aside_directory =
         xasprintf("%s/" STATE_ASIDE_PREFIX "%u", state->directory, ++state->snapshots_opened);
     if (mkdir(snapshot->aside_directory, 0700) < 0)
-        return -errno;
+        return snapshot_aside_error(errno);
     return open_aside(snapshot);
 }
 
@@ -102,7 +104,7 @@ static int keep(struct snapshot *snapshot, const void *key, size_t key_size) {
     if (r == 0)
         return 0;
     if (r != DB_NOTFOUND) {
-        snapshot->error = aside_error(r);
+        snapshot->error = snapshot_aside_error(r);
         return 0;
     }
     state_shrink(&snapshot->record);
@@ -115,7 +117,7 @@ static int keep(struct snapshot *snapshot, const void *key, size_t key_size) {
     }
     r = aside->put(aside, NULL, &key_thing, &thing, 0);
     if (r != 0)
-        snapshot->error = aside_error(r);
+        snapshot->error = snapshot_aside_error(r);
     else
         snapshot->kept++;
     return 0;

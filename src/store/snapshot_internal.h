@@ -29,4 +29,8 @@ struct snapshot {
 
 /* Makes the temporary tree, under the state's directory. */
 int snapshot_make_aside(struct snapshot *snapshot);
+/* What Berkeley DB returned for the temporary tree, as an error that only ends the snapshot: it
+ * must not look like damage of the state. -ENOSPC, -ECANCELED; DB_NOTFOUND becomes ERROR_NOT_FOUND.
+ */
+int snapshot_aside_error(int result);
 void snapshot_remove_aside(struct snapshot *snapshot);
