@@ -10,6 +10,7 @@
 #include "bus/log_control.h"
 #include "bus/member_objects.h"
 #include "bus/node_interface.h"
+#include "bus/operation_objects.h"
 
 enum {
     PROCESS_MAX = 64,        /* messages in one bus_process(), so that the loop gets its turn */
@@ -113,6 +114,8 @@ static int export_objects(struct bus *bus) {
             return r;
     }
     r = member_objects_export(bus);
+    if (r >= 0)
+        r = operation_objects_export(bus);
     if (r >= 0)
         r = log_control_export(bus);
     if (r < 0)

@@ -353,11 +353,9 @@ void execute_operation(struct call *call) {
     }
 }
 
-void execute_operations(struct call *call) {
-    Raftkv__V1__Operation messages[OPERATIONS_MAX], *pointers[OPERATIONS_MAX];
-    Raftkv__V1__Response response = RAFTKV__V1__RESPONSE__INIT;
-    Raftkv__V1__OperationsResponse body = RAFTKV__V1__OPERATIONS_RESPONSE__INIT;
-    struct service *service = call->service;
+/* Those that are known now, oldest first. */
+static size_t list_known(const struct service *service,
+                         struct operation *ret[static OPERATIONS_MAX]) {
     size_t count = 0;
 
     for (size_t i = 0; i < OPERATIONS_MAX; i++) {
@@ -366,14 +364,53 @@ void execute_operations(struct call *call) {
 
         if (operation->token == 0 || is_stale(service, operation))
             continue;
-        messages[count] = describe(service, operation);
-        for (; at > 0 && pointers[at - 1]->token > operation->token; at--)
-            pointers[at] = pointers[at - 1];
-        pointers[at] = &messages[count++];
+        for (; at > 0 && ret[at - 1]->token > operation->token; at--)
+            ret[at] = ret[at - 1];
+        ret[at] = operation;
+        count++;
     }
-    body.n_operations = count;
+    return count;
+}
+
+void execute_operations(struct call *call) {
+    Raftkv__V1__Operation messages[OPERATIONS_MAX], *pointers[OPERATIONS_MAX];
+    Raftkv__V1__Response response = RAFTKV__V1__RESPONSE__INIT;
+    Raftkv__V1__OperationsResponse body = RAFTKV__V1__OPERATIONS_RESPONSE__INIT;
+    struct operation *known[OPERATIONS_MAX];
+
+    body.n_operations = list_known(call->service, known);
+    for (size_t i = 0; i < body.n_operations; i++) {
+        messages[i] = describe(call->service, known[i]);
+        pointers[i] = &messages[i];
+    }
     body.operations = pointers;
     response.body_case = RAFTKV__V1__RESPONSE__BODY_OPERATIONS;
     response.operations = &body;
     call_answer(call, &response);
+}
+
+size_t service_local_operations(struct service *service,
+                                struct service_operation ret[static OPERATIONS_MAX]) {
+    struct operation *known[OPERATIONS_MAX];
+    size_t count = list_known(service, known);
+
+    for (size_t i = 0; i < count; i++) {
+        const struct operation *operation = known[i];
+        Raftkv__V1__Operation message = describe(service, known[i]);
+
+        ret[i] = (struct service_operation){
+            .token = operation->token,
+            .request = operation->kind->name,
+            .state = operation->call     ? "running"
+                     : operation->failed ? "failed"
+                                         : "done",
+            .done = operation->done,
+            .total = operation->total,
+            .milliseconds = message.milliseconds,
+        };
+        strcpy(ret[i].subject, operation->subject);
+        strcpy(ret[i].asked_by, operation->asked_by);
+        strcpy(ret[i].phase, operation->phase);
+    }
+    return count;
 }

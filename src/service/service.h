@@ -80,6 +80,20 @@ size_t service_local_members(struct service *service,
 typedef void (*service_observer)(void *data);
 void service_set_observer(struct service *service, service_observer observer, void *data);
 
+/* An operation that this node knows; see Operation in proto/raftkv.proto. */
+struct service_operation {
+    uint64_t token;
+    const char *request; /* static */
+    char subject[MEMBER_NAME_MAX + 1];
+    char asked_by[MEMBER_NAME_MAX + 1];
+    const char *state; /* "running", "done", "failed"; static */
+    char phase[64];
+    uint64_t done, total, milliseconds;
+};
+/* All of them, oldest first. Returns how many. */
+size_t service_local_operations(struct service *service,
+                                struct service_operation ret[static OPERATIONS_MAX]);
+
 /* Whoever has doors adds what they have counted. */
 typedef void (*service_doors)(void *data, struct statistics *statistics);
 void service_set_doors(struct service *service, service_doors doors, void *data);

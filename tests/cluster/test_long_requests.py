@@ -5,7 +5,7 @@ import json
 import pytest
 from client import Refused
 from protocol import raftkv
-from waiting import wait_until
+from waiting import LIMIT, wait_until
 
 from cluster import RAFTKVCTL, run
 
@@ -107,6 +107,37 @@ def settled(node):
             client.call("remove_server", name="nobody")
         except Refused as error:
             return error.code == "NOT_FOUND"
+
+
+def test_an_operation_is_an_object_on_the_bus(cluster, asked, newcomer):
+    newcomer.pause()
+    with asked.client() as client:
+        token = begin(client, newcomer).token
+        assert of_object(cluster, asked, token, "State") == "running"
+        assert of_object(cluster, asked, token, "Kind") == "add-voter"
+        assert of_object(cluster, asked, token, "Subject") == "newcomer"
+        awaiting = cluster.bus.start("--timeout=60", "call", *object_of(asked, token), "Await")
+        newcomer.resume()
+        while client.receive().WhichOneof("body") == "progress":
+            pass
+    said, errors = awaiting.communicate(timeout=LIMIT)
+    assert awaiting.returncode == 0, errors
+    assert of_object(cluster, asked, token, "State") == "done"
+    tree = cluster.bus.busctl("--list", "tree", f"org.raftkv1.{asked.name}").stdout
+    assert f"/org/raftkv1/operation/{token}" in tree.split()
+    assert cluster.bus.busctl("call", *object_of(asked, token), "Cancel").returncode == 0
+    assert cluster.bus.busctl("call", *object_of(asked, 12345), "Cancel").returncode != 0
+
+
+def object_of(node, token):
+    path = f"/org/raftkv1/operation/{token}"
+    return [f"org.raftkv1.{node.name}", path, "org.raftkv1.Operation"]
+
+
+def of_object(cluster, node, token, name):
+    result = cluster.bus.busctl("--json=short", "get-property", *object_of(node, token), name)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)["data"]
 
 
 def test_a_token_of_nothing_is_not_found(asked):

@@ -87,6 +87,23 @@ Raftkv__V1__MemberStatus *service_local_status(struct service *service) {
     return raftkv__v1__member_status__unpack(NULL, size, data);
 }
 
+size_t service_local_operations(struct service *service,
+                                struct service_operation ret[static OPERATIONS_MAX]) {
+    (void)service;
+    ret[0] = (struct service_operation){
+        .token = 7,
+        .request = "add-voter",
+        .subject = "nodeD",
+        .asked_by = "TCP",
+        .state = "running",
+        .phase = "catching up",
+        .done = 5,
+        .total = 20,
+        .milliseconds = 1500,
+    };
+    return 1;
+}
+
 size_t service_local_members(struct service *service,
                              struct service_member ret[static MEMBERS_MAX]) {
     (void)service;

@@ -44,5 +44,6 @@ int main(int argc, char **argv) {
     }
     print_introspection(state, OBJECT);
     print_introspection(state, OBJECT "/member/nodeB");
+    print_introspection(state, OBJECT "/operation/7");
     return fixture_teardown(&state);
 }

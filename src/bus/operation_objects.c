@@ -1,0 +1,183 @@
+#include "bus/operation_objects.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "bus/call.h"
+#include "bus/text.h"
+
+#define OPERATIONS_PATH OBJECT_PATH "/operation"
+#define OPERATION_INTERFACE "org.raftkv1.Operation"
+
+/* The token in the path of an operation; 0: it is no such path. */
+static uint64_t token_of(const char *path) {
+    const char *name = path + strlen(OPERATIONS_PATH "/");
+    char *end;
+    uint64_t token;
+
+    if (strncmp(path, OPERATIONS_PATH "/", strlen(OPERATIONS_PATH "/")) != 0)
+        return 0;
+    token = strtoull(name, &end, 10);
+    return *name >= '1' && *name <= '9' && !*end ? token : 0;
+}
+
+static bool find_operation(const struct bus *bus, const char *path, struct service_operation *ret) {
+    struct service_operation operations[OPERATIONS_MAX];
+    size_t count = service_local_operations(bus->service, operations);
+    uint64_t token = token_of(path);
+
+    for (size_t i = 0; i < count; i++)
+        if (operations[i].token == token) {
+            *ret = operations[i];
+            return true;
+        }
+    return false;
+}
+
+static int find_object(sd_bus *connection, const char *path, const char *interface, void *userdata,
+                       void **ret_found, sd_bus_error *error) {
+    struct service_operation operation;
+
+    (void)connection;
+    (void)interface;
+    (void)error;
+    if (!find_operation(userdata, path, &operation))
+        return 0;
+    *ret_found = userdata;
+    return 1;
+}
+
+static int enumerate(sd_bus *connection, const char *prefix, void *userdata, char ***ret_paths,
+                     sd_bus_error *error) {
+    const struct bus *bus = userdata;
+    struct service_operation operations[OPERATIONS_MAX];
+    size_t count = service_local_operations(bus->service, operations);
+    char **paths = xcalloc(count + 1, sizeof *paths);
+
+    (void)connection;
+    (void)prefix;
+    (void)error;
+    for (size_t i = 0; i < count; i++)
+        paths[i] = xasprintf(OPERATIONS_PATH "/%" PRIu64, operations[i].token);
+    *ret_paths = paths; /* sd-bus frees them */
+    return 1;
+}
+
+static int get_property(sd_bus *connection, const char *path, const char *interface,
+                        const char *property, sd_bus_message *reply, void *userdata,
+                        sd_bus_error *error) {
+    struct service_operation operation;
+
+    (void)connection;
+    (void)interface;
+    if (!find_operation(userdata, path, &operation))
+        return sd_bus_error_setf(error, SD_BUS_ERROR_UNKNOWN_OBJECT,
+                                 "There is no such operation any more.");
+    if (strcmp(property, "Kind") == 0)
+        return results_append(reply, "s", operation.request);
+    if (strcmp(property, "Subject") == 0)
+        return results_append(reply, "s", operation.subject);
+    if (strcmp(property, "AskedBy") == 0)
+        return results_append(reply, "s", operation.asked_by);
+    if (strcmp(property, "State") == 0)
+        return results_append(reply, "s", operation.state);
+    if (strcmp(property, "Phase") == 0)
+        return text_append_clean(reply, operation.phase);
+    if (strcmp(property, "Progress") == 0)
+        return results_append(reply, "(tt)", operation.done, operation.total);
+    return results_append(reply, "t", operation.milliseconds); /* Milliseconds */
+}
+
+/* ---- Await and Cancel ---- */
+
+static int read_request(sd_bus_message *message, Raftkv__V1__Request *request,
+                        Raftkv__V1__OperationAction action) {
+    Raftkv__V1__OperationRequest *body = xmalloc(sizeof *body);
+
+    raftkv__v1__operation_request__init(body);
+    body->token = token_of(sd_bus_message_get_path(message));
+    body->action = action;
+    request->body_case = RAFTKV__V1__REQUEST__BODY_OPERATION;
+    request->operation = body;
+    return 0;
+}
+
+static int read_await(sd_bus_message *message, Raftkv__V1__Request *request) {
+    return read_request(message, request, RAFTKV__V1__OPERATION_ACTION__OPERATION_ACTION_AWAIT);
+}
+
+static int read_cancel(sd_bus_message *message, Raftkv__V1__Request *request) {
+    return read_request(message, request, RAFTKV__V1__OPERATION_ACTION__OPERATION_ACTION_CANCEL);
+}
+
+/* What the operation came to is the result of awaiting it. */
+static int write_await(sd_bus_message *reply, const Raftkv__V1__Response *response,
+                       struct failure *failure) {
+    const Raftkv__V1__Response *result = response->operation->result;
+
+    (void)reply;
+    if (!result)
+        return failure_set(failure, ERROR_UNAVAILABLE, "Whoever asked for it did not wait.");
+    if (result->error) {
+        failure_set(failure, (enum error_code)result->error->code, "%s", result->error->message);
+        failure->outcome_unknown = result->error->outcome_unknown;
+        return failure->code;
+    }
+    return 0;
+}
+
+static int write_nothing(sd_bus_message *reply, const Raftkv__V1__Response *response,
+                         struct failure *failure) {
+    (void)reply;
+    (void)response;
+    (void)failure;
+    return 0;
+}
+
+static const struct method methods[] = {
+    {.member = "Await",
+     .timeout_ms = REQUEST_TIMEOUT_MAX_MS,
+     .read = read_await,
+     .body = RAFTKV__V1__RESPONSE__BODY_OPERATION,
+     .write = write_await},
+    {.member = "Cancel",
+     .read = read_cancel,
+     .body = RAFTKV__V1__RESPONSE__BODY_OPERATION,
+     .write = write_nothing},
+    {.member = NULL},
+};
+
+static int handle(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+    (void)error;
+    return method_call_arrived(userdata, message, methods);
+}
+
+/* clang-format off */
+static const sd_bus_vtable vtable[] = {
+    SD_BUS_VTABLE_START(0),
+    SD_BUS_METHOD_WITH_ARGS("Await", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT,
+                            handle, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("Cancel", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT,
+                            handle, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_PROPERTY("Kind", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+    SD_BUS_PROPERTY("Subject", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+    SD_BUS_PROPERTY("AskedBy", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+    SD_BUS_PROPERTY("State", "s", get_property, 0, 0),
+    SD_BUS_PROPERTY("Phase", "s", get_property, 0, 0),
+    SD_BUS_PROPERTY("Progress", "(tt)", get_property, 0, 0),
+    SD_BUS_PROPERTY("Milliseconds", "t", get_property, 0, 0),
+    SD_BUS_VTABLE_END,
+};
+/* clang-format on */
+
+int operation_objects_export(struct bus *bus) {
+    int r = sd_bus_add_fallback_vtable(bus->connection, NULL, OPERATIONS_PATH, OPERATION_INTERFACE,
+                                       vtable, find_object, bus);
+
+    return r < 0
+               ? r
+               : sd_bus_add_node_enumerator(bus->connection, NULL, OPERATIONS_PATH, enumerate, bus);
+}
