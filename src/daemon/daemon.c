@@ -51,6 +51,7 @@ struct daemon {
     struct client_door *clients; /* NULL: not open, or closed */
     struct bus_loop bus;
     enum phase phase;
+    bool told_to_stop; /* by a signal */
     int status;
 };
 
@@ -139,14 +140,16 @@ static void advance(struct daemon *daemon) {
 
 static void told_to_stop(uv_signal_t *handle, int number) {
     struct daemon *daemon = handle->data;
+    const char *name = number == SIGTERM ? "SIGTERM" : "SIGINT";
 
-    if (daemon->phase != PHASE_RUNNING) {
-        journal(LOG_WARNING, "Received %s again, ending at once",
-                number == SIGTERM ? "SIGTERM" : "SIGINT");
+    if (daemon->told_to_stop) {
+        journal(LOG_WARNING, "Received %s again, ending at once", name);
         _exit(EXIT_FAILURE);
     }
-    journal(LOG_INFO, "Received %s, stopping", number == SIGTERM ? "SIGTERM" : "SIGINT");
-    begin_stop(daemon, daemon->options->stop_timeout);
+    daemon->told_to_stop = true;
+    journal(LOG_INFO, "Received %s, stopping", name);
+    if (daemon->phase == PHASE_RUNNING) /* else it stops of its own accord already */
+        begin_stop(daemon, daemon->options->stop_timeout);
 }
 
 static void stop_if_removed(struct daemon *daemon) {
