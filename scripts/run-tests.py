@@ -102,6 +102,11 @@ def run_pytest(counts, directory, arguments):
     pytest(counts, "cluster", arguments, environment={"RAFTKV_BUILD": str(directory)})
 
 
+def run_cluster(counts, directory, arguments):
+    """These tests wait most of the time, so several files run at once; those of one file share their nodes."""
+    run_pytest(counts, directory, ["-n", "3", "--dist", "loadfile", *arguments])
+
+
 def pytest(counts, folder, arguments, wrapper=(), environment={}):
     with tempfile.TemporaryDirectory() as temporary:
         report = Path(temporary) / "junit.xml"
@@ -136,7 +141,7 @@ def run_suite(counts, suite, arguments):
     if suite in ("unit", "sim"):
         run_meson(counts, build("build-test"), suite)
     elif suite == "cluster":
-        run_pytest(counts, build("build-test"), arguments)
+        run_cluster(counts, build("build-test"), arguments)
     elif suite == "long":
         run_pytest(counts, build("build-long"), ["-m", "long", *arguments])
     elif suite == "asserts":
@@ -148,7 +153,7 @@ def run_suite(counts, suite, arguments):
         directory = build("build-sanitize")
         run_meson(counts, directory, "unit")
         run_meson(counts, directory, "sim")
-        run_pytest(counts, directory, arguments)
+        run_cluster(counts, directory, arguments)
     elif suite == "system":
         run_system(counts, arguments)
     elif suite == "clang":
