@@ -14,40 +14,19 @@
 static const char *const level_names[] = {"emerg",   "alert",  "crit", "err",
                                           "warning", "notice", "info", "debug"};
 
-static int get_level(sd_bus *connection, const char *path, const char *interface,
-                     const char *property, sd_bus_message *reply, void *userdata,
-                     sd_bus_error *error) {
-    (void)connection;
-    (void)path;
-    (void)interface;
-    (void)property;
-    (void)userdata;
-    (void)error;
-    return results_append(reply, "s", level_names[journal_level()]);
-}
+static int get_property(sd_bus *connection, const char *path, const char *interface,
+                        const char *property, sd_bus_message *reply, void *userdata,
+                        sd_bus_error *error) {
+    const char *value = strcmp(property, "LogLevel") == 0    ? level_names[journal_level()]
+                        : strcmp(property, "LogTarget") == 0 ? journal_target()
+                                                             : "raftkvd"; /* SyslogIdentifier */
 
-static int get_target(sd_bus *connection, const char *path, const char *interface,
-                      const char *property, sd_bus_message *reply, void *userdata,
-                      sd_bus_error *error) {
     (void)connection;
     (void)path;
     (void)interface;
-    (void)property;
     (void)userdata;
     (void)error;
-    return results_append(reply, "s", journal_target());
-}
-
-static int get_identifier(sd_bus *connection, const char *path, const char *interface,
-                          const char *property, sd_bus_message *reply, void *userdata,
-                          sd_bus_error *error) {
-    (void)connection;
-    (void)path;
-    (void)interface;
-    (void)property;
-    (void)userdata;
-    (void)error;
-    return results_append(reply, "s", "raftkvd");
+    return results_append(reply, "s", value);
 }
 
 /* ---- Set, which takes a permission ---- */
@@ -137,9 +116,9 @@ static int never_set(sd_bus *connection, const char *path, const char *interface
 /* clang-format off */
 static const sd_bus_vtable vtable[] = {
     SD_BUS_VTABLE_START(0),
-    SD_BUS_WRITABLE_PROPERTY("LogLevel", "s", get_level, never_set, 0, SD_BUS_VTABLE_UNPRIVILEGED),
-    SD_BUS_WRITABLE_PROPERTY("LogTarget", "s", get_target, never_set, 0, SD_BUS_VTABLE_UNPRIVILEGED),
-    SD_BUS_PROPERTY("SyslogIdentifier", "s", get_identifier, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+    SD_BUS_WRITABLE_PROPERTY("LogLevel", "s", get_property, never_set, 0, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_WRITABLE_PROPERTY("LogTarget", "s", get_property, never_set, 0, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_PROPERTY("SyslogIdentifier", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_VTABLE_END,
 };
 /* clang-format on */
