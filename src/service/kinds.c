@@ -25,50 +25,145 @@ static bool unless_stale_members(const Raftkv__V1__Request *request) {
 }
 
 static const struct request_kind kinds[] = {
-    [RAFTKV__V1__REQUEST__BODY_PUT] = {"put", true, RAFTKV__V1__RESPONSE__BODY_PUT, always,
-                                       execute_put},
-    [RAFTKV__V1__REQUEST__BODY_GET] = {"get", false, RAFTKV__V1__RESPONSE__BODY_GET,
-                                       unless_stale_get, execute_get},
-    [RAFTKV__V1__REQUEST__BODY_DELETE] = {"delete", true, RAFTKV__V1__RESPONSE__BODY_DELETE, always,
-                                          execute_delete},
-    [RAFTKV__V1__REQUEST__BODY_LIST] = {"list", false, RAFTKV__V1__RESPONSE__BODY_LIST,
-                                        unless_stale_list, execute_list},
-    [RAFTKV__V1__REQUEST__BODY_STATUS] = {"status", false, RAFTKV__V1__RESPONSE__BODY_STATUS, never,
-                                          execute_status},
-    [RAFTKV__V1__REQUEST__BODY_MEMBERS] = {"members", false, RAFTKV__V1__RESPONSE__BODY_MEMBERS,
-                                           unless_stale_members, execute_members},
-    [RAFTKV__V1__REQUEST__BODY_SNAPSHOT] = {"snapshot", false, RAFTKV__V1__RESPONSE__BODY_SNAPSHOT,
-                                            never, execute_snapshot, .is_operation = true},
-    [RAFTKV__V1__REQUEST__BODY_BACKUP] = {"backup", false, RAFTKV__V1__RESPONSE__BODY_BACKUP, never,
-                                          execute_backup},
-    [RAFTKV__V1__REQUEST__BODY_STATS] = {"stats", false, RAFTKV__V1__RESPONSE__BODY_STATS, never,
-                                         execute_stats},
-    [RAFTKV__V1__REQUEST__BODY_OPERATION] = {"operation", false,
-                                             RAFTKV__V1__RESPONSE__BODY_OPERATION, never,
-                                             execute_operation},
-    [RAFTKV__V1__REQUEST__BODY_OPERATIONS] = {"operations", false,
-                                              RAFTKV__V1__RESPONSE__BODY_OPERATIONS, never,
-                                              execute_operations},
-    [RAFTKV__V1__REQUEST__BODY_BARRIER] = {"barrier", false, RAFTKV__V1__RESPONSE__BODY_BARRIER,
-                                           always, execute_barrier},
-    [RAFTKV__V1__REQUEST__BODY_VERIFY_LEADER] = {"verify-leader", false,
-                                                 RAFTKV__V1__RESPONSE__BODY_VERIFY_LEADER, always,
-                                                 execute_verify_leader},
-    [RAFTKV__V1__REQUEST__BODY_ADD_NONVOTER] = {"add-nonvoter", true,
-                                                RAFTKV__V1__RESPONSE__BODY_CONFIGURATION, always,
-                                                execute_change, .is_operation = true},
-    [RAFTKV__V1__REQUEST__BODY_ADD_VOTER] = {"add-voter", true,
-                                             RAFTKV__V1__RESPONSE__BODY_CONFIGURATION, always,
-                                             execute_change, .is_operation = true},
-    [RAFTKV__V1__REQUEST__BODY_REMOVE_SERVER] = {"remove-server", true,
-                                                 RAFTKV__V1__RESPONSE__BODY_CONFIGURATION, always,
-                                                 execute_change, .is_operation = true},
-    [RAFTKV__V1__REQUEST__BODY_DEMOTE_VOTER] = {"demote-voter", true,
-                                                RAFTKV__V1__RESPONSE__BODY_CONFIGURATION, always,
-                                                execute_change, .is_operation = true},
+    [RAFTKV__V1__REQUEST__BODY_PUT] =
+        {
+            .name = "put",
+            .writes = true,
+            .answer = RAFTKV__V1__RESPONSE__BODY_PUT,
+            .needs_leader = always,
+            .execute = execute_put,
+        },
+    [RAFTKV__V1__REQUEST__BODY_GET] =
+        {
+            .name = "get",
+            .answer = RAFTKV__V1__RESPONSE__BODY_GET,
+            .needs_leader = unless_stale_get,
+            .execute = execute_get,
+        },
+    [RAFTKV__V1__REQUEST__BODY_DELETE] =
+        {
+            .name = "delete",
+            .writes = true,
+            .answer = RAFTKV__V1__RESPONSE__BODY_DELETE,
+            .needs_leader = always,
+            .execute = execute_delete,
+        },
+    [RAFTKV__V1__REQUEST__BODY_LIST] =
+        {
+            .name = "list",
+            .answer = RAFTKV__V1__RESPONSE__BODY_LIST,
+            .needs_leader = unless_stale_list,
+            .execute = execute_list,
+        },
+    [RAFTKV__V1__REQUEST__BODY_STATUS] =
+        {
+            .name = "status",
+            .answer = RAFTKV__V1__RESPONSE__BODY_STATUS,
+            .needs_leader = never,
+            .execute = execute_status,
+        },
+    [RAFTKV__V1__REQUEST__BODY_MEMBERS] =
+        {
+            .name = "members",
+            .answer = RAFTKV__V1__RESPONSE__BODY_MEMBERS,
+            .needs_leader = unless_stale_members,
+            .execute = execute_members,
+        },
+    [RAFTKV__V1__REQUEST__BODY_SNAPSHOT] =
+        {
+            .name = "snapshot",
+            .answer = RAFTKV__V1__RESPONSE__BODY_SNAPSHOT,
+            .needs_leader = never,
+            .execute = execute_snapshot,
+            .is_operation = true,
+        },
+    [RAFTKV__V1__REQUEST__BODY_BACKUP] =
+        {
+            .name = "backup",
+            .answer = RAFTKV__V1__RESPONSE__BODY_BACKUP,
+            .needs_leader = never,
+            .execute = execute_backup,
+        },
+    [RAFTKV__V1__REQUEST__BODY_STATS] =
+        {
+            .name = "stats",
+            .answer = RAFTKV__V1__RESPONSE__BODY_STATS,
+            .needs_leader = never,
+            .execute = execute_stats,
+        },
+    [RAFTKV__V1__REQUEST__BODY_OPERATION] =
+        {
+            .name = "operation",
+            .answer = RAFTKV__V1__RESPONSE__BODY_OPERATION,
+            .needs_leader = never,
+            .execute = execute_operation,
+        },
+    [RAFTKV__V1__REQUEST__BODY_OPERATIONS] =
+        {
+            .name = "operations",
+            .answer = RAFTKV__V1__RESPONSE__BODY_OPERATIONS,
+            .needs_leader = never,
+            .execute = execute_operations,
+        },
+    [RAFTKV__V1__REQUEST__BODY_BARRIER] =
+        {
+            .name = "barrier",
+            .answer = RAFTKV__V1__RESPONSE__BODY_BARRIER,
+            .needs_leader = always,
+            .execute = execute_barrier,
+        },
+    [RAFTKV__V1__REQUEST__BODY_VERIFY_LEADER] =
+        {
+            .name = "verify-leader",
+            .answer = RAFTKV__V1__RESPONSE__BODY_VERIFY_LEADER,
+            .needs_leader = always,
+            .execute = execute_verify_leader,
+        },
+    [RAFTKV__V1__REQUEST__BODY_ADD_NONVOTER] =
+        {
+            .name = "add-nonvoter",
+            .writes = true,
+            .answer = RAFTKV__V1__RESPONSE__BODY_CONFIGURATION,
+            .needs_leader = always,
+            .execute = execute_change,
+            .is_operation = true,
+        },
+    [RAFTKV__V1__REQUEST__BODY_ADD_VOTER] =
+        {
+            .name = "add-voter",
+            .writes = true,
+            .answer = RAFTKV__V1__RESPONSE__BODY_CONFIGURATION,
+            .needs_leader = always,
+            .execute = execute_change,
+            .is_operation = true,
+        },
+    [RAFTKV__V1__REQUEST__BODY_REMOVE_SERVER] =
+        {
+            .name = "remove-server",
+            .writes = true,
+            .answer = RAFTKV__V1__RESPONSE__BODY_CONFIGURATION,
+            .needs_leader = always,
+            .execute = execute_change,
+            .is_operation = true,
+        },
+    [RAFTKV__V1__REQUEST__BODY_DEMOTE_VOTER] =
+        {
+            .name = "demote-voter",
+            .writes = true,
+            .answer = RAFTKV__V1__RESPONSE__BODY_CONFIGURATION,
+            .needs_leader = always,
+            .execute = execute_change,
+            .is_operation = true,
+        },
     [RAFTKV__V1__REQUEST__BODY_TRANSFER_LEADERSHIP] =
-        {"transfer-leadership", true, RAFTKV__V1__RESPONSE__BODY_TRANSFER_LEADERSHIP, always,
-         execute_change, .is_operation = true},
+        {
+            .name = "transfer-leadership",
+            .writes = true,
+            .answer = RAFTKV__V1__RESPONSE__BODY_TRANSFER_LEADERSHIP,
+            .needs_leader = always,
+            .execute = execute_change,
+            .is_operation = true,
+        },
 };
 
 const struct request_kind *request_kind(const Raftkv__V1__Request *request) {
