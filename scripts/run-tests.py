@@ -138,7 +138,11 @@ def run_system(counts, arguments):
 
 def run_suite(counts, suite, arguments):
     print(f"==== {suite} ====", flush=True)
-    if suite in ("unit", "sim"):
+    if suite == "unit":
+        directory = build("build-test")
+        run_meson(counts, directory, "unit")
+        run_meson(counts, directory, "failing")
+    elif suite == "sim":
         run_meson(counts, build("build-test"), suite)
     elif suite == "cluster":
         run_cluster(counts, build("build-test"), arguments)
