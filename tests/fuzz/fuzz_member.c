@@ -265,7 +265,7 @@ static void change(void) {
     uint8_t byte = take_byte(&input);
     uint8_t flags = take_byte(&input);
 
-    stand_change((enum change_kind)(byte % 4), byte / 4 % (STAND_IDS + 1),
+    stand_change((enum change_kind)(byte % 5), byte / 5 % (STAND_IDS + 1),
                  flags % 8 == 7 ? take_index() : 0, flags & 0x80 ? 10 : 20000);
 }
 

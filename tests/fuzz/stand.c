@@ -580,7 +580,7 @@ void stand_change(enum change_kind kind, uint64_t id, uint64_t expected_index, u
                               .done = change_done};
     if (id != 0)
         strcpy(change->name, server.name);
-    if (kind == CHANGE_ADD_VOTER)
+    if (kind == CHANGE_ADD_VOTER || kind == CHANGE_ADD_NONVOTER)
         strcpy(change->peer_address, server.peer_address);
     stand.open++;
     member_change(stand.member, change);
