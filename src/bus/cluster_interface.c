@@ -18,66 +18,53 @@ static int read_text(sd_bus_message *message, char **ret) {
     return 0;
 }
 
+/* Reads what a change of a member says: its name, where it is added its address, and the expected
+ * configuration index. */
+static int read_change(sd_bus_message *message, char **ret_name, char **ret_peer_address,
+                       uint64_t *ret_expected_index) {
+    int r = read_text(message, ret_name);
+
+    if (r >= 0 && ret_peer_address)
+        r = read_text(message, ret_peer_address);
+    return r < 0 ? r : sd_bus_message_read_basic(message, SD_BUS_TYPE_UINT64, ret_expected_index);
+}
+
 static int read_add_voter(sd_bus_message *message, Raftkv__V1__Request *request) {
     Raftkv__V1__AddVoterRequest *body = xmalloc(sizeof *body);
-    int r;
 
     raftkv__v1__add_voter_request__init(body);
     request->body_case = RAFTKV__V1__REQUEST__BODY_ADD_VOTER;
     request->add_voter = body;
-    r = read_text(message, &body->name);
-    if (r < 0)
-        return r;
-    r = read_text(message, &body->peer_address);
-    if (r < 0)
-        return r;
-    return sd_bus_message_read_basic(message, SD_BUS_TYPE_UINT64,
-                                     &body->expected_configuration_index);
+    return read_change(message, &body->name, &body->peer_address,
+                       &body->expected_configuration_index);
 }
 
 static int read_add_nonvoter(sd_bus_message *message, Raftkv__V1__Request *request) {
     Raftkv__V1__AddNonvoterRequest *body = xmalloc(sizeof *body);
-    int r;
 
     raftkv__v1__add_nonvoter_request__init(body);
     request->body_case = RAFTKV__V1__REQUEST__BODY_ADD_NONVOTER;
     request->add_nonvoter = body;
-    r = read_text(message, &body->name);
-    if (r < 0)
-        return r;
-    r = read_text(message, &body->peer_address);
-    if (r < 0)
-        return r;
-    return sd_bus_message_read_basic(message, SD_BUS_TYPE_UINT64,
-                                     &body->expected_configuration_index);
+    return read_change(message, &body->name, &body->peer_address,
+                       &body->expected_configuration_index);
 }
 
 static int read_remove_server(sd_bus_message *message, Raftkv__V1__Request *request) {
     Raftkv__V1__RemoveServerRequest *body = xmalloc(sizeof *body);
-    int r;
 
     raftkv__v1__remove_server_request__init(body);
     request->body_case = RAFTKV__V1__REQUEST__BODY_REMOVE_SERVER;
     request->remove_server = body;
-    r = read_text(message, &body->name);
-    if (r < 0)
-        return r;
-    return sd_bus_message_read_basic(message, SD_BUS_TYPE_UINT64,
-                                     &body->expected_configuration_index);
+    return read_change(message, &body->name, NULL, &body->expected_configuration_index);
 }
 
 static int read_demote_voter(sd_bus_message *message, Raftkv__V1__Request *request) {
     Raftkv__V1__DemoteVoterRequest *body = xmalloc(sizeof *body);
-    int r;
 
     raftkv__v1__demote_voter_request__init(body);
     request->body_case = RAFTKV__V1__REQUEST__BODY_DEMOTE_VOTER;
     request->demote_voter = body;
-    r = read_text(message, &body->name);
-    if (r < 0)
-        return r;
-    return sd_bus_message_read_basic(message, SD_BUS_TYPE_UINT64,
-                                     &body->expected_configuration_index);
+    return read_change(message, &body->name, NULL, &body->expected_configuration_index);
 }
 
 static int read_force_remove_server(sd_bus_message *message, Raftkv__V1__Request *request) {
