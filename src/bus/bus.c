@@ -8,9 +8,7 @@
 #include "base/memory.h"
 #include "bus/connection.h"
 #include "bus/log_control.h"
-#include "bus/member_objects.h"
-#include "bus/node_interface.h"
-#include "bus/operation_objects.h"
+#include "bus/objects.h"
 
 enum {
     PROCESS_MAX = 64,        /* messages in one bus_process(), so that the loop gets its turn */
@@ -101,7 +99,6 @@ static int export_objects(struct bus *bus) {
     } interfaces[] = {
         {KV_INTERFACE, kv_vtable},
         {CLUSTER_INTERFACE, cluster_vtable},
-        {NODE_INTERFACE, node_vtable},
     };
 
     int r;
@@ -113,9 +110,7 @@ static int export_objects(struct bus *bus) {
         if (r < 0)
             return r;
     }
-    r = member_objects_export(bus);
-    if (r >= 0)
-        r = operation_objects_export(bus);
+    r = objects_export(bus);
     if (r >= 0)
         r = log_control_export(bus);
     if (r < 0)
@@ -188,7 +183,6 @@ int bus_begin(struct bus **ret, const struct bus_options *options, struct failur
     if (r < 0)
         return failure_set(failure, ERROR_UNAVAILABLE, "Can't connect to the bus '%s' at %s: %s.",
                            options->address, address, strerror(-r));
-    node_properties_note(bus);
     *ret = TAKE(bus);
     return 0;
 }
@@ -235,6 +229,7 @@ struct bus *bus_close(struct bus *bus) {
         sd_bus_close(bus->connection);
         sd_bus_unref(bus->connection);
     }
+    objects_deinit(&bus->objects);
     free(bus->option);
     free(bus->name);
     free(bus);
@@ -252,7 +247,7 @@ int bus_events(struct bus *bus) {
 }
 
 uint64_t bus_deadline(struct bus *bus) {
-    uint64_t own = member_objects_deadline(bus), deadline;
+    uint64_t own = objects_deadline(bus), deadline;
 
     /* When it fails the connection is gone, and bus_process() says so. */
     if (sd_bus_get_timeout(bus->connection, &deadline) < 0)
@@ -263,7 +258,7 @@ uint64_t bus_deadline(struct bus *bus) {
 int bus_process(struct bus *bus, struct failure *failure) {
     int r = 1;
 
-    member_objects_tick(bus);
+    objects_tick(bus);
     for (int i = 0; r > 0 && i < PROCESS_MAX; i++)
         r = sd_bus_process(bus->connection, NULL);
     if (bus->refused.code) {
@@ -279,8 +274,7 @@ int bus_process(struct bus *bus, struct failure *failure) {
 }
 
 void bus_status_changed(struct bus *bus) {
-    node_properties_announce(bus);
-    member_objects_announce(bus);
+    objects_announce(bus);
 }
 
 void bus_add_statistics(const struct bus *bus, struct statistics *statistics) {

@@ -27,7 +27,7 @@ static void call_free(struct method_call *call) {
     sender->calls_count--;
     sender->bytes -= call->bytes;
     call->bus->calls--;
-    call->bus->open_calls -= call->method->open;
+    call->bus->open_calls[call->method->open]--;
     call->bus->bytes -= call->bytes;
     sd_bus_message_unref(call->message);
     request_free(call->request);
@@ -140,8 +140,8 @@ static int check_limits(const struct bus *bus, const struct sender *sender,
                            "Too many calls are under way: at most %d of one connection and %d of "
                            "all may be.",
                            BUS_SENDER_CALLS_MAX, BUS_CALLS_MAX);
-    /* So that those who may only look can't keep the others out. */
-    if (method->open && bus->open_calls >= BUS_OPEN_CALLS_MAX)
+    /* So that those who may only look can't keep the others out, nor those who wait each other. */
+    if (method->open != OPEN_NOT && bus->open_calls[method->open] >= BUS_OPEN_CALLS_MAX)
         return failure_set(failure, ERROR_BUSY,
                            "Too many calls of %s are under way: at most %d of all connections may "
                            "be.",
@@ -191,9 +191,9 @@ int method_call_arrived(struct bus *bus, sd_bus_message *message, const struct m
     sender->bytes += bytes;
     bus->calls++;
     bus->calls_ever++;
-    bus->open_calls += method->open;
+    bus->open_calls[method->open]++;
     bus->bytes += bytes;
-    if (method->open)
+    if (method->open != OPEN_NOT)
         method_call_begin(call);
     else
         authorize(call);

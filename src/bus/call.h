@@ -15,7 +15,7 @@
 /* One method of an interface: how its arguments become a Request, and a Response its results. */
 struct method {
     const char *member;
-    bool open;           /* anyone may call it; otherwise authorize() decides */
+    enum openness open;
     uint32_t timeout_ms; /* of the Request; 0: the default */
     /* Reads the arguments into the request and sets its body: malloc'd, as unpack() does. Negative
      * errno. */

@@ -1,6 +1,4 @@
 /* org.raftkv1.Node: dbus/org.raftkv1.Node.xml. */
-#include "bus/node_interface.h"
-
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,6 +7,7 @@
 #include "base/memory.h"
 #include "bus/backups.h"
 #include "bus/call.h"
+#include "bus/objects.h"
 #include "bus/text.h"
 #include "bus/words.h"
 
@@ -87,7 +86,7 @@ static const struct field *field_find(const char *property) {
     return NULL;
 }
 
-static int get_property(sd_bus *connection, const char *path, const char *interface,
+static int get_property(sd_bus *connection, const char *at, const char *interface,
                         const char *property, sd_bus_message *reply, void *userdata,
                         sd_bus_error *error) {
     const struct bus *bus = userdata;
@@ -96,7 +95,7 @@ static int get_property(sd_bus *connection, const char *path, const char *interf
     const char *place = (const char *)status + field->offset;
 
     (void)connection;
-    (void)path;
+    (void)at;
     (void)interface;
     (void)error;
     switch (field->type) {
@@ -115,47 +114,57 @@ static int get_property(sd_bus *connection, const char *path, const char *interf
     }
 }
 
-static void announced_of(const struct bus *bus, struct announced *ret) {
+/* What PropertiesChanged tells of. */
+struct announced {
+    uint64_t cluster_id;
+    uint64_t term;
+    int role;
+    int state;
+    char alarm[32];
+    char leader[MEMBER_NAME_MAX + 1];
+};
+
+static size_t list(const struct bus *bus, void *ret) {
     _cleanup_(status_free) Raftkv__V1__MemberStatus *status = service_local_status(bus->service);
+    struct announced *node = ret;
 
-    *ret = (struct announced){.cluster_id = status->cluster_id,
-                              .term = status->term,
-                              .role = (int)status->role,
-                              .state = (int)status->state};
-    snprintf(ret->alarm, sizeof ret->alarm, "%s", status->alarm);
-    snprintf(ret->leader, sizeof ret->leader, "%s", status->leader);
+    *node = (struct announced){.cluster_id = status->cluster_id,
+                               .term = status->term,
+                               .role = (int)status->role,
+                               .state = (int)status->state};
+    snprintf(node->alarm, sizeof node->alarm, "%s", status->alarm);
+    snprintf(node->leader, sizeof node->leader, "%s", status->leader);
+    return 1;
 }
 
-void node_properties_note(struct bus *bus) {
-    announced_of(bus, &bus->announced);
+static uint64_t id(const void *object) {
+    (void)object;
+    return 0; /* it stays */
 }
 
-void node_properties_announce(struct bus *bus) {
-    const struct announced old = bus->announced;
-    struct announced *new = &bus->announced;
-    const char *names[7];
+static char *path(const void *object) {
+    (void)object;
+    return xstrdup(OBJECT_PATH);
+}
+
+static size_t compare(const void *before, const void *after,
+                      const char *ret[static OBJECT_CHANGES_MAX]) {
+    const struct announced *old = before, *new = after;
     size_t count = 0;
 
-    announced_of(bus, new);
-    if (new->cluster_id != old.cluster_id)
-        names[count++] = "ClusterID";
-    if (new->role != old.role)
-        names[count++] = "Role";
-    if (new->state != old.state)
-        names[count++] = "State";
-    if (new->term != old.term)
-        names[count++] = "Term";
-    if (strcmp(new->leader, old.leader) != 0)
-        names[count++] = "Leader";
-    if (strcmp(new->alarm, old.alarm) != 0)
-        names[count++] = "Alarm";
-    if (count == 0)
-        return;
-    names[count] = NULL;
-    /* It fails only when the connection is gone, which bus_process() tells. sd-bus does not change
-     * the names, though it asks for pointers that it could change. */
-    (void)sd_bus_emit_properties_changed_strv(bus->connection, OBJECT_PATH, NODE_INTERFACE,
-                                              (char **)(uintptr_t)names);
+    if (new->cluster_id != old->cluster_id)
+        ret[count++] = "ClusterID";
+    if (new->role != old->role)
+        ret[count++] = "Role";
+    if (new->state != old->state)
+        ret[count++] = "State";
+    if (new->term != old->term)
+        ret[count++] = "Term";
+    if (strcmp(new->leader, old->leader) != 0)
+        ret[count++] = "Leader";
+    if (strcmp(new->alarm, old->alarm) != 0)
+        ret[count++] = "Alarm";
+    return count;
 }
 
 /* ---- GetStatus ---- */
@@ -308,7 +317,7 @@ static int write_verify_leader(sd_bus_message *reply, const Raftkv__V1__Response
 
 static const struct method methods[] = {
     {.member = "GetStatus",
-     .open = true,
+     .open = OPEN_READ,
      .read = read_status,
      .body = RAFTKV__V1__RESPONSE__BODY_STATUS,
      .write = write_status},
@@ -317,7 +326,7 @@ static const struct method methods[] = {
      .body = RAFTKV__V1__RESPONSE__BODY_SNAPSHOT,
      .write = write_snapshot},
     {.member = "Stats",
-     .open = true,
+     .open = OPEN_READ,
      .read = read_stats,
      .body = RAFTKV__V1__RESPONSE__BODY_STATS,
      .write = write_stats},
@@ -338,7 +347,7 @@ static int handle(sd_bus_message *message, void *userdata, sd_bus_error *error) 
 }
 
 /* clang-format off */
-const sd_bus_vtable node_vtable[] = {
+static const sd_bus_vtable vtable[] = {
     SD_BUS_VTABLE_START(0),
     SD_BUS_METHOD_WITH_ARGS("GetStatus",
                             SD_BUS_NO_ARGS,
@@ -391,3 +400,14 @@ const sd_bus_vtable node_vtable[] = {
     SD_BUS_VTABLE_END,
 };
 /* clang-format on */
+
+const struct object_kind node_object = {
+    .interface = "org.raftkv1.Node",
+    .vtable = vtable,
+    .size = sizeof(struct announced),
+    .max = 1,
+    .list = list,
+    .id = id,
+    .path = path,
+    .compare = compare,
+};

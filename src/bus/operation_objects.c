@@ -1,5 +1,5 @@
-#include "bus/operation_objects.h"
-
+/* One object for each operation that the node knows, /org/raftkv1/operation/N:
+ * dbus/org.raftkv1.Operation.xml. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,73 +7,43 @@
 
 #include "base/memory.h"
 #include "bus/call.h"
+#include "bus/objects.h"
 #include "bus/text.h"
 
 #define OPERATIONS_PATH OBJECT_PATH "/operation"
-#define OPERATION_INTERFACE "org.raftkv1.Operation"
 
 /* The token in the path of an operation; 0: it is no such path. */
-static uint64_t token_of(const char *path) {
-    const char *name = path + strlen(OPERATIONS_PATH "/");
+static uint64_t token_of(const char *at) {
+    const char *name = at + strlen(OPERATIONS_PATH "/");
     char *end;
     uint64_t token;
 
-    if (strncmp(path, OPERATIONS_PATH "/", strlen(OPERATIONS_PATH "/")) != 0)
+    if (strncmp(at, OPERATIONS_PATH "/", strlen(OPERATIONS_PATH "/")) != 0)
         return 0;
     token = strtoull(name, &end, 10);
     return *name >= '1' && *name <= '9' && !*end ? token : 0;
 }
 
-static bool find_operation(const struct bus *bus, const char *path, struct service_operation *ret) {
-    struct service_operation operations[OPERATIONS_MAX];
-    size_t count = service_local_operations(bus->service, operations);
-    uint64_t token = token_of(path);
-
-    for (size_t i = 0; i < count; i++)
-        if (operations[i].token == token) {
-            *ret = operations[i];
-            return true;
-        }
-    return false;
+static size_t list(const struct bus *bus, void *ret) {
+    return service_local_operations(bus->service, ret);
 }
 
-static int find_object(sd_bus *connection, const char *path, const char *interface, void *userdata,
-                       void **ret_found, sd_bus_error *error) {
-    struct service_operation operation;
-
-    (void)connection;
-    (void)interface;
-    (void)error;
-    if (!find_operation(userdata, path, &operation))
-        return 0;
-    *ret_found = userdata;
-    return 1;
+static uint64_t id(const void *object) {
+    return ((const struct service_operation *)object)->token;
 }
 
-static int enumerate(sd_bus *connection, const char *prefix, void *userdata, char ***ret_paths,
-                     sd_bus_error *error) {
-    const struct bus *bus = userdata;
-    struct service_operation operations[OPERATIONS_MAX];
-    size_t count = service_local_operations(bus->service, operations);
-    char **paths = xcalloc(count + 1, sizeof *paths);
-
-    (void)connection;
-    (void)prefix;
-    (void)error;
-    for (size_t i = 0; i < count; i++)
-        paths[i] = xasprintf(OPERATIONS_PATH "/%" PRIu64, operations[i].token);
-    *ret_paths = paths; /* sd-bus frees them */
-    return 1;
+static char *path(const void *object) {
+    return xasprintf(OPERATIONS_PATH "/%" PRIu64, id(object));
 }
 
-static int get_property(sd_bus *connection, const char *path, const char *interface,
+static int get_property(sd_bus *connection, const char *at, const char *interface,
                         const char *property, sd_bus_message *reply, void *userdata,
                         sd_bus_error *error) {
     struct service_operation operation;
 
     (void)connection;
     (void)interface;
-    if (!find_operation(userdata, path, &operation))
+    if (!object_find(userdata, &operation_objects, at, &operation))
         return sd_bus_error_setf(error, SD_BUS_ERROR_UNKNOWN_OBJECT,
                                  "There is no such operation any more.");
     if (strcmp(property, "Kind") == 0)
@@ -88,6 +58,8 @@ static int get_property(sd_bus *connection, const char *path, const char *interf
         return text_append_clean(reply, operation.phase);
     if (strcmp(property, "Progress") == 0)
         return results_append(reply, "(tt)", operation.done, operation.total);
+    if (strcmp(property, "Unit") == 0)
+        return results_append(reply, "s", operation.unit);
     return results_append(reply, "t", operation.milliseconds); /* Milliseconds */
 }
 
@@ -139,6 +111,7 @@ static int write_nothing(sd_bus_message *reply, const Raftkv__V1__Response *resp
 
 static const struct method methods[] = {
     {.member = "Await",
+     .open = OPEN_AWAIT,
      .timeout_ms = REQUEST_TIMEOUT_MAX_MS,
      .read = read_await,
      .body = RAFTKV__V1__RESPONSE__BODY_OPERATION,
@@ -165,19 +138,39 @@ static const sd_bus_vtable vtable[] = {
     SD_BUS_PROPERTY("Kind", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("Subject", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("AskedBy", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),
-    SD_BUS_PROPERTY("State", "s", get_property, 0, 0),
-    SD_BUS_PROPERTY("Phase", "s", get_property, 0, 0),
-    SD_BUS_PROPERTY("Progress", "(tt)", get_property, 0, 0),
+    SD_BUS_PROPERTY("State", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+    SD_BUS_PROPERTY("Phase", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+    SD_BUS_PROPERTY("Progress", "(tt)", get_property, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+    SD_BUS_PROPERTY("Unit", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_PROPERTY("Milliseconds", "t", get_property, 0, 0),
     SD_BUS_VTABLE_END,
 };
 /* clang-format on */
 
-int operation_objects_export(struct bus *bus) {
-    int r = sd_bus_add_fallback_vtable(bus->connection, NULL, OPERATIONS_PATH, OPERATION_INTERFACE,
-                                       vtable, find_object, bus);
+static size_t compare(const void *before, const void *after,
+                      const char *ret[static OBJECT_CHANGES_MAX]) {
+    const struct service_operation *old = before, *new = after;
+    size_t count = 0;
 
-    return r < 0
-               ? r
-               : sd_bus_add_node_enumerator(bus->connection, NULL, OPERATIONS_PATH, enumerate, bus);
+    if (strcmp(new->state, old->state) != 0)
+        ret[count++] = "State";
+    if (strcmp(new->phase, old->phase) != 0)
+        ret[count++] = "Phase";
+    if (new->done != old->done || new->total != old->total)
+        ret[count++] = "Progress";
+    if (strcmp(new->unit, old->unit) != 0)
+        ret[count++] = "Unit";
+    return count;
 }
+
+const struct object_kind operation_objects = {
+    .interface = "org.raftkv1.Operation",
+    .parent = OPERATIONS_PATH,
+    .vtable = vtable,
+    .size = sizeof(struct service_operation),
+    .max = OPERATIONS_MAX,
+    .list = list,
+    .id = id,
+    .path = path,
+    .compare = compare,
+};

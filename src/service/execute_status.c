@@ -64,6 +64,25 @@ static void know_member(struct service *service, const struct server *server,
         ret->contact_ms = now - contact;
 }
 
+static void know_snapshot(const Raftkv__V1__SnapshotProgress *progress,
+                          struct service_member *member) {
+    member->snapshot_bytes = progress->bytes;
+    member->snapshot_total = progress->total_bytes;
+}
+
+static void know_snapshots(struct service *service, struct service_member *members, size_t count) {
+    Raftkv__V1__MemberStatus *status = service_local_status(service);
+
+    for (size_t i = 0; i < count; i++) {
+        if (members[i].id == status->id && status->receiving)
+            know_snapshot(status->receiving, &members[i]);
+        for (size_t j = 0; j < status->n_sending; j++)
+            if (strcmp(status->sending[j]->member, members[i].name) == 0)
+                know_snapshot(status->sending[j], &members[i]);
+    }
+    raftkv__v1__member_status__free_unpacked(status, NULL);
+}
+
 size_t service_local_members(struct service *service,
                              struct service_member ret[static MEMBERS_MAX]) {
     const struct configuration *configuration = member_configuration(service->member);
@@ -72,6 +91,7 @@ size_t service_local_members(struct service *service,
     member_get_view(service->member, &view);
     for (size_t i = 0; i < configuration->count; i++)
         know_member(service, &configuration->servers[i], &view, &ret[i]);
+    know_snapshots(service, ret, configuration->count);
     return configuration->count;
 }
 

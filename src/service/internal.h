@@ -169,6 +169,8 @@ struct service {
 struct call *service_start(struct call *call);
 /* Begins what reply callbacks have handed in, unless one is still running. */
 void service_begin_arrived(struct service *service);
+/* There is something new for the observer. */
+void service_notice(struct service *service);
 
 /* ---- call.c: the life of a call ---- */
 

@@ -155,6 +155,7 @@ static void note(struct operation *operation, const char *phase, uint64_t done, 
     operation->total = total;
     operation->unit = total ? unit : NULL;
     operation->changed = true;
+    service_notice(operation->call->service);
 }
 
 /* ---- beginning and end ---- */
@@ -183,6 +184,7 @@ bool operation_begin(struct call *call) {
     if (service->operations->look_at == UINT64_MAX)
         service->operations->look_at = service->host->now(service->host) + OPERATION_PROGRESS_MS;
     tell_caller(operation);
+    service_notice(service);
     return true;
 }
 
@@ -219,6 +221,7 @@ void operation_end(struct service *service, struct operation *operation,
     }
     if (--service->operations->running == 0)
         service->operations->look_at = UINT64_MAX;
+    service_notice(service);
     list_init(&waiting);
     list_move(&waiting, &operation->waiting);
     operation->answering = true; /* an answer may bring the next operation, which wants a place */
@@ -404,6 +407,7 @@ size_t service_local_operations(struct service *service,
             .state = operation->call     ? "running"
                      : operation->failed ? "failed"
                                          : "done",
+            .unit = operation->unit ? operation->unit : "",
             .done = operation->done,
             .total = operation->total,
             .milliseconds = message.milliseconds,

@@ -236,6 +236,10 @@ static void notice_at(struct service *service, uint64_t time) {
         service->observe_at = time;
 }
 
+void service_notice(struct service *service) {
+    notice_at(service, service->host->now(service->host));
+}
+
 void service_member_changed(struct service *service) {
     uint64_t configuration = member_configuration(service->member)->index;
     uint64_t now = service->host->now(service->host);

@@ -67,6 +67,9 @@ struct service_member {
     char name[MEMBER_NAME_MAX + 1];
     char peer_address[ADDRESS_MAX + 1];
     char client_address[ADDRESS_MAX + 1];
+    /* Of the state that this node sends to it, or, for this node, that it receives: how much has
+     * arrived, of about how much; 0 and 0: there is none. */
+    uint64_t snapshot_bytes, snapshot_total;
     /* Known to the leader only: */
     uint64_t match_index; /* 0: not known */
     uint64_t contact_ms;  /* since it answered last; UINT64_MAX: not known, or never */
@@ -75,8 +78,8 @@ struct service_member {
 size_t service_local_members(struct service *service,
                              struct service_member ret[static MEMBERS_MAX]);
 
-/* Called whenever the local status changed (state, term, leader, indexes, membership); at most once
- * a loop iteration. */
+/* Called whenever the local status changed (state, term, leader, indexes, membership), or an
+ * operation; at most once a loop iteration. */
 typedef void (*service_observer)(void *data);
 void service_set_observer(struct service *service, service_observer observer, void *data);
 
@@ -88,6 +91,7 @@ struct service_operation {
     char asked_by[MEMBER_NAME_MAX + 1];
     const char *state; /* "running", "done", "failed"; static */
     char phase[64];
+    const char *unit; /* of done and total; "" when there are none; static */
     uint64_t done, total, milliseconds;
 };
 /* All of them, oldest first. Returns how many. */

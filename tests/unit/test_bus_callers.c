@@ -264,6 +264,35 @@ static void those_who_only_look_do_not_keep_others_out(void **state) {
     f->bus = bus_close(f->bus);
 }
 
+static void send_await(sd_bus *client, struct tally *tally) {
+    assert_true(sd_bus_call_method_async(client, NULL, DESTINATION, OBJECT "/operation/7",
+                                         "org.raftkv1.Operation", "Await", on_reply, tally,
+                                         NULL) >= 0);
+}
+
+static void those_who_wait_do_not_keep_out_those_who_look(void **state) {
+    struct fixture *f = *state;
+    sd_bus *other = connect_client(f);
+    struct tally waits = {.expected = 1, .error = BUSY}, look = {.expected = 1, .error = BUSY};
+
+    fake.hold = true;
+    for (int i = 0; i < BUS_OPEN_CALLS_MAX / 2; i++) {
+        send_await(f->client, &waits);
+        send_await(other, &waits);
+    }
+    run_until(f, other, service_has,
+              &(struct wanted){.held = BUS_OPEN_CALLS_MAX, .handled = BUS_OPEN_CALLS_MAX});
+    send_await(f->client, &waits);
+    run_until(f, other, all_replied, &waits);
+    assert_int_equal(waits.errors, 1);
+    send_get_status(f->client, &look);
+    run_until(f, other, service_has,
+              &(struct wanted){.held = BUS_OPEN_CALLS_MAX + 1, .handled = BUS_OPEN_CALLS_MAX + 1});
+    f->bus = bus_close(f->bus);
+    sd_bus_close(other);
+    sd_bus_unref(other);
+}
+
 static void one_sender_has_limited_bytes_under_way(void **state) {
     struct fixture *f = *state;
     struct tally tally = {.expected = 2, .error = BUSY};
@@ -454,6 +483,7 @@ int main(void) {
         TEST(one_sender_has_a_limited_number_of_calls_under_way),
         TEST(all_senders_have_a_limited_number_of_calls_under_way),
         TEST(those_who_only_look_do_not_keep_others_out),
+        TEST(those_who_wait_do_not_keep_out_those_who_look),
         TEST(one_sender_has_limited_bytes_under_way),
         TEST(a_single_large_call_reaches_the_service),
         TEST(a_call_without_reply_takes_effect_and_is_not_answered),

@@ -90,18 +90,8 @@ Raftkv__V1__MemberStatus *service_local_status(struct service *service) {
 size_t service_local_operations(struct service *service,
                                 struct service_operation ret[static OPERATIONS_MAX]) {
     (void)service;
-    ret[0] = (struct service_operation){
-        .token = 7,
-        .request = "add-voter",
-        .subject = "nodeD",
-        .asked_by = "TCP",
-        .state = "running",
-        .phase = "catching up",
-        .done = 5,
-        .total = 20,
-        .milliseconds = 1500,
-    };
-    return 1;
+    memcpy(ret, fake.operations, fake.operations_count * sizeof *ret);
+    return fake.operations_count;
 }
 
 size_t service_local_members(struct service *service,
@@ -147,6 +137,19 @@ static void fake_reset(void) {
     fake.status.client_address = client_address;
     fake_add_member(1, "nodeA");
     fake_add_member(2, "nodeB");
+    fake.operations_count = 1;
+    fake.operations[0] = (struct service_operation){
+        .token = 7,
+        .request = "add-voter",
+        .subject = "nodeD",
+        .asked_by = "TCP",
+        .state = "running",
+        .phase = "catching up",
+        .unit = "entries",
+        .done = 5,
+        .total = 20,
+        .milliseconds = 1500,
+    };
 }
 
 /* ---- the bus ---- */

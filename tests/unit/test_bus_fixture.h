@@ -81,6 +81,8 @@ struct fake {
     Raftkv__V1__MemberStatus status; /* of the node */
     struct service_member members[MEMBERS_MAX];
     size_t members_count;
+    struct service_operation operations[OPERATIONS_MAX]; /* at first one, with the token 7 */
+    size_t operations_count;
 };
 extern struct fake fake;
 

@@ -104,6 +104,9 @@ static const Raftkv__V1__Response *any_response(Raftkv__V1__Response__BodyCase b
     static Raftkv__V1__GetResponse get;
     static Raftkv__V1__KeyValue item;
     static Raftkv__V1__SnapshotResponse snapshot;
+    static Raftkv__V1__StatsResponse stats;
+    static Raftkv__V1__Response result;
+    static Raftkv__V1__OperationResponse operation;
     static Raftkv__V1__Response response;
 
     raftkv__v1__put_response__init(&put);
@@ -111,12 +114,20 @@ static const Raftkv__V1__Response *any_response(Raftkv__V1__Response__BodyCase b
     raftkv__v1__key_value__init(&item);
     get.item = &item;
     raftkv__v1__snapshot_response__init(&snapshot);
+    raftkv__v1__stats_response__init(&stats);
+    raftkv__v1__response__init(&result);
+    raftkv__v1__operation_response__init(&operation);
+    operation.result = &result;
     raftkv__v1__response__init(&response);
     response.body_case = body;
     if (body == RAFTKV__V1__RESPONSE__BODY_PUT)
         response.put = &put;
     else if (body == RAFTKV__V1__RESPONSE__BODY_GET)
         response.get = &get;
+    else if (body == RAFTKV__V1__RESPONSE__BODY_STATS)
+        response.stats = &stats;
+    else if (body == RAFTKV__V1__RESPONSE__BODY_OPERATION)
+        response.operation = &operation;
     else
         response.snapshot = &snapshot;
     return &response;
@@ -193,6 +204,37 @@ static void without_polkit_only_root_may(void **state) {
 
     assert_error(reply, DENIED, "Only root and the user that raftkvd runs as");
     assert_int_equal(fake.handled, 0);
+    disconnect(nobody);
+}
+
+static sd_bus_message *call_operation(struct fixture *f, sd_bus *client, const char *member) {
+    _cleanup_message_ sd_bus_message *message = NULL;
+
+    assert_true(sd_bus_message_new_method_call(client, &message, DESTINATION, OBJECT "/operation/7",
+                                               "org.raftkv1.Operation", member) >= 0);
+    return call_message(f, client, message);
+}
+
+static void anyone_may_look_and_await_but_not_cancel(void **state) {
+    struct fixture *f = *state;
+    sd_bus *nobody = connect_nobody(f);
+
+    for (int with_polkit = 0; with_polkit <= 1; with_polkit++) {
+        _cleanup_message_ sd_bus_message *stats = NULL, *await = NULL, *cancel = NULL;
+
+        if (with_polkit)
+            polkit_start(f);
+        fake.response = any_response(RAFTKV__V1__RESPONSE__BODY_STATS);
+        stats = call_from(f, nobody, NODE, "Stats", "");
+        assert_success(stats);
+        fake.response = any_response(RAFTKV__V1__RESPONSE__BODY_OPERATION);
+        await = call_operation(f, nobody, "Await");
+        assert_success(await);
+        cancel = call_operation(f, nobody, "Cancel");
+        assert_error(cancel, DENIED, with_polkit ? "org.raftkv1.manage-cluster" : "Only root");
+        assert_int_equal(polkit.count, with_polkit);
+    }
+    assert_int_equal(fake.handled, 4);
     disconnect(nobody);
 }
 
@@ -326,6 +368,7 @@ int main(void) {
         with_polkit(what_polkit_does_not_permit_is_denied),
         with_polkit(a_person_is_asked_only_when_the_caller_allows_it),
         with_polkit(without_polkit_only_root_may),
+        with_polkit(anyone_may_look_and_await_but_not_cancel),
         with_polkit(polkit_is_not_asked_about_root),
         with_polkit(calls_keep_their_order_while_polkit_thinks_and_the_loop_goes_on),
         with_polkit(a_caller_may_leave_while_polkit_thinks),

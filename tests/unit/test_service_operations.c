@@ -254,6 +254,39 @@ static void operations_are_listed_in_their_order(void **state) {
     caller_clear(&list);
 }
 
+static void count_notice(void *data) {
+    ++*(unsigned *)data;
+}
+
+static void the_observer_hears_of_the_beginning_the_progress_and_the_end(void **state) {
+    struct service_operation known[OPERATIONS_MAX];
+    struct caller caller = {0};
+    unsigned notices = 0;
+
+    (void)state;
+    become_leader();
+    pass(200);
+    service_set_observer(world.service, count_notice, &notices);
+    begin(&caller);
+    pass(0);
+    assert_int_equal(notices, 1);
+    assert_int_equal(service_local_operations(world.service, known), 1);
+    assert_string_equal(known[0].state, "running");
+    pass(500);
+    assert_int_equal(notices, 2);
+    assert_int_equal(service_local_operations(world.service, known), 1);
+    assert_int_equal(known[0].done, 5);
+    assert_string_equal(known[0].unit, "entries");
+    pass(500); /* nothing has changed */
+    assert_int_equal(notices, 2);
+    finish_change(ERROR_BUSY, 0);
+    pass(0);
+    assert_int_equal(notices, 3);
+    assert_int_equal(service_local_operations(world.service, known), 1);
+    assert_string_equal(known[0].state, "failed");
+    caller_clear(&caller);
+}
+
 static void only_so_many_are_under_way_and_those_that_ended_make_room(void **state) {
     struct caller callers[OPERATIONS_MAX] = {{0}}, refused = {0}, canceller = {0};
     uint64_t token = 0;
@@ -292,6 +325,7 @@ int main(void) {
         TEST(a_leader_tells_who_has_sent_it_on),
         TEST(a_forwarded_operation_is_told_of_to_the_member_that_sent_it),
         TEST(operations_are_listed_in_their_order),
+        TEST(the_observer_hears_of_the_beginning_the_progress_and_the_end),
         TEST(only_so_many_are_under_way_and_those_that_ended_make_room),
     };
 
