@@ -128,6 +128,10 @@ static void close_rest(struct daemon *daemon) {
     uv_close((uv_handle_t *)&daemon->terminate, NULL);
     uv_close((uv_handle_t *)&daemon->interrupt, NULL);
     uv_close((uv_handle_t *)&daemon->hang_up, NULL);
+    /* Without handles their usual effect is back, which would hide the exit status. */
+    signal(SIGTERM, SIG_IGN);
+    signal(SIGINT, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
 }
 
 static void advance(struct daemon *daemon) {
