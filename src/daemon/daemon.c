@@ -319,6 +319,8 @@ static struct node_options node_options(const struct options *options) {
         .trailing_entries = options->trailing_entries,
         .trailing_bytes = options->trailing_bytes,
         .reserve_bytes = options->reserve_bytes,
+        .auto_promote_voters = (unsigned)options->auto_promote,
+        .auto_promote_after = options->auto_promote_after,
     };
 }
 

@@ -87,6 +87,16 @@ const struct option_key option_keys[KEY_COUNT] = {
     [KEY_TRAILING_BYTES] = {"Raft", "TrailingBytes", OPTION_SIZE, AT(trailing_bytes), "64M",
                             1 * MIB, 65536 * MIB, "At most so many bytes of them.",
                             .reloads = true},
+    [KEY_AUTO_PROMOTE] = {"Raft", "AutoPromote", OPTION_COUNT, AT(auto_promote), "0", 0,
+                          MEMBERS_MAX,
+                          "Voters that are to answer: while fewer do, a non-voter takes the place "
+                          "of a voter that is silent for long; 0 is off.",
+                          .reloads = true},
+    [KEY_AUTO_PROMOTE_AFTER] = {"Raft", "AutoPromoteAfterSec", OPTION_SPAN, AT(auto_promote_after),
+                                "5min", 1000, 7 * 24 * 3600 * 1000,
+                                "How long a voter has to be silent to be replaced; at least four "
+                                "election timeouts.",
+                                .reloads = true},
 };
 
 /* What is read so far. */
@@ -352,6 +362,20 @@ static void settle_heartbeat(struct loading *loading, const char *file) {
            span_format(options->election_timeout / 3, third));
 }
 
+static void settle_auto_promote(struct loading *loading, const char *file) {
+    const struct options *options = &loading->options;
+    char after[VALUE_TEXT_MAX], election[VALUE_TEXT_MAX];
+    unsigned line;
+    const char *where = place(loading, KEY_AUTO_PROMOTE_AFTER, file, &line);
+
+    if (options->auto_promote == 0 || options->auto_promote_after >= 4 * options->election_timeout)
+        return;
+    report(loading, LOG_ERR, where, line,
+           "AutoPromoteAfterSec=%s is wrong; allowed is at least four times ElectionTimeoutSec=%s",
+           span_format(options->auto_promote_after, after),
+           span_format(options->election_timeout, election));
+}
+
 static void settle_listeners(struct loading *loading, const char *file) {
     const struct options *options = &loading->options;
     int key = loading->places[KEY_LISTEN_PEERS].file ? KEY_LISTEN_PEERS : KEY_LISTEN_CLIENTS;
@@ -416,6 +440,7 @@ int options_load(struct options *ret, const char *name, const char *file, option
     settle_advertised(&loading, KEY_LISTEN_PEERS, KEY_ADVERTISE_PEERS, file);
     settle_listeners(&loading, file);
     settle_heartbeat(&loading, file);
+    settle_auto_promote(&loading, file);
     if (loading.failed)
         return ERROR_INVALID_ARGUMENT;
     *ret = loading.options;

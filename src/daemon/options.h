@@ -34,6 +34,8 @@ struct options {
     uint64_t snapshot_bytes;
     uint64_t trailing_entries;
     uint64_t trailing_bytes;
+    uint64_t auto_promote;       /* voters; 0: off */
+    uint64_t auto_promote_after; /* ms */
 };
 
 enum option_type {
@@ -67,6 +69,8 @@ enum {
     KEY_SNAPSHOT_BYTES,
     KEY_TRAILING_ENTRIES,
     KEY_TRAILING_BYTES,
+    KEY_AUTO_PROMOTE,
+    KEY_AUTO_PROMOTE_AFTER,
     KEY_COUNT
 };
 

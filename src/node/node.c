@@ -223,6 +223,7 @@ void node_set_limits(struct node *node, const struct node_options *options) {
     node->limits.trailing_bytes =
         options->trailing_bytes ? options->trailing_bytes : TRAILING_BYTES_DEFAULT;
     node->space.reserve = reserve_of(options);
+    member_set_replacement(node->member, options->auto_promote_voters, options->auto_promote_after);
 }
 
 int node_open(struct node **ret, struct host *host, const struct node_options *options,
@@ -234,7 +235,6 @@ int node_open(struct node **ret, struct host *host, const struct node_options *o
     node->directory = DIRECTORY_NULL;
     storage_init(node);
     space_init(node);
-    node_set_limits(node, options);
     node->limits.checkpoint_bytes =
         options->checkpoint_bytes ? options->checkpoint_bytes : CHECKPOINT_BYTES;
     node->limits.chunk_bytes =
@@ -244,6 +244,7 @@ int node_open(struct node **ret, struct host *host, const struct node_options *o
         node_close(node);
         return result;
     }
+    node_set_limits(node, options);
     node->service_node = (struct service_node){
         .data = node,
         .compact = status_compact,

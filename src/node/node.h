@@ -31,10 +31,12 @@ struct node_options {
     uint64_t trailing_entries;  /* and keeps so many ... */
     uint64_t trailing_bytes;    /* ... within so many bytes */
     uint64_t checkpoint_bytes; /* of the state's own log, then comes a checkpoint; 0: the default */
-    size_t snapshot_chunk_bytes; /* of the state, in one chunk of a stream; 0: the default */
-    size_t entry_cache_size;     /* bytes of recent log entries in memory; 0: the default */
-    size_t log_batch_bytes;      /* of entries in one record of the log; 0: the default */
-    uint32_t log_file_size;      /* bytes of one file of the log; 0: the default */
+    size_t snapshot_chunk_bytes;  /* of the state, in one chunk of a stream; 0: the default */
+    size_t entry_cache_size;      /* bytes of recent log entries in memory; 0: the default */
+    size_t log_batch_bytes;       /* of entries in one record of the log; 0: the default */
+    uint32_t log_file_size;       /* bytes of one file of the log; 0: the default */
+    unsigned auto_promote_voters; /* how many voters are to answer; 0: any number */
+    uint64_t auto_promote_after;  /* ms of silence after which a voter is replaced */
     uint64_t reserve_bytes; /* of the disk, which writes that grow leave free; 0: the default */
 };
 
@@ -46,7 +48,8 @@ struct node_options {
 int node_open(struct node **ret, struct host *host, const struct node_options *options,
               struct failure *failure);
 
-/* Takes over what can change while a node runs: the snapshot_, trailing_ and reserve_ options. */
+/* Takes over what can change while a node runs: the snapshot_, trailing_, reserve_ and
+ * auto_promote_ options. */
 void node_set_limits(struct node *node, const struct node_options *options);
 
 /* Who this node is now. */

@@ -104,6 +104,13 @@ struct member *member_free(struct member *member);
  */
 void member_set_capacity(struct member *member, uint16_t capacity);
 
+/*
+ * While this member leads and fewer than `voters` voters answer, a voter that has been silent for
+ * silence_ms loses its place to a non-voter that has caught up. 0: never, which it is until this is
+ * called.
+ */
+void member_set_replacement(struct member *member, unsigned voters, uint64_t silence_ms);
+
 /* Completions of effects. `results` has one element of result_size bytes for each applied entry. */
 void member_persisted(struct member *member);
 void member_applied(struct member *member, const void *results, size_t result_size);

@@ -288,6 +288,7 @@ void member_tick(struct member *member) {
     if (raft_deadline(member) <= member_now(member))
         fire_timeout(member);
     space_advance(member);
+    replacement_advance(member);
     membership_advance(member);
     member_flush(member);
 }

@@ -75,6 +75,15 @@ enum change_phase {
     PHASE_TRANSFER, /* waiting for the target to catch up, or for its election */
 };
 
+/* What AutoPromote= wants, and the change under way for it (replacement.c). */
+struct replacement {
+    unsigned voters;  /* that are to answer; 0: nothing is replaced */
+    uint64_t silence; /* ms, after which a voter is gone */
+    struct change change;
+    bool under_way;
+    uint64_t not_before; /* host time; after a change that failed */
+};
+
 struct member {
     struct host *host;
     const struct member_effects *effects;
@@ -157,6 +166,8 @@ struct member {
     bool growth_refused; /* leader: what makes the state grow is refused */
     struct change aside; /* leadership handed over for want of space ... */
     uint64_t aside_at;   /* ... and not before this host time again */
+
+    struct replacement replacement;
 
     /* promotion.c */
     uint64_t promotion_since; /* host time since when this leader waits for a promoting standby; 0:
@@ -262,6 +273,10 @@ void adding_advance(struct member *member);
 void space_advance(struct member *member);
 /* Leader: whether a server that answers said that its disk has room. */
 bool space_is_there(const struct member *member, uint64_t id);
+
+/* replacement.c */
+/* To be called now and then. */
+void replacement_advance(struct member *member);
 
 /* promotion.c */
 void promotion_advance(struct member *member);

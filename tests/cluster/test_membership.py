@@ -402,3 +402,27 @@ def test_a_node_joins_a_cluster_whose_log_was_cut(make_cluster):
     node.stop()
     node.start()
     cluster.assert_serves()
+
+
+# AutoPromote=
+
+
+def test_a_voter_that_is_gone_for_long_gives_its_place_to_a_non_voter(make_cluster):
+    cluster = make_cluster(4, ["[Raft]", "AutoPromote=3", "AutoPromoteAfterSec=8s"])
+    spare = cluster.followers()[0]
+    cluster.change("demote_voter", name=spare.name)
+    gone = next(node for node in cluster.followers() if node is not spare)
+    gone.kill()
+
+    def replaced():
+        roles = cluster.member_roles()
+        return roles[spare.name] == "voter" and roles[gone.name] == "nonvoter"
+
+    wait_until("the spare member votes in its place", replaced)
+    said = cluster.leader().said()
+    assert f"Voter {gone.name} has not answered for" in said
+    assert f"its place is taken by {spare.name}" in said
+    gone.start()
+    cluster.wait_until_all_are_equal()
+    assert gone.status().role == raftkv.ROLE_NONVOTER
+    cluster.assert_serves()

@@ -418,6 +418,8 @@ void machine_start(struct machine *machine) {
         .trailing_entries = machine->trailing_entries,
         .snapshot_chunk_bytes = machine->snapshot_chunk_bytes,
         .checkpoint_bytes = machine->checkpoint_bytes,
+        .auto_promote_voters = machine->auto_promote_voters,
+        .auto_promote_after = machine->auto_promote_after,
     };
     struct failure failure = {0};
     int result;

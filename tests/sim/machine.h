@@ -51,7 +51,9 @@ struct machine {
     size_t log_batch_bytes; /* 0: the default, about as much as is written at a time */
     uint64_t snapshot_entries, trailing_entries; /* 0: the defaults, which no seed comes to */
     size_t snapshot_chunk_bytes;
-    uint64_t checkpoint_bytes; /* 0: the default, which no seed comes to */
+    uint64_t checkpoint_bytes;    /* 0: the default, which no seed comes to */
+    unsigned auto_promote_voters; /* 0: silent voters are not replaced */
+    uint64_t auto_promote_after;  /* ms */
     uint64_t crashes, starts;
 
     /* network.c */

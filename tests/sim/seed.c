@@ -106,6 +106,9 @@ static void begin(void) {
         .value_max = large ? 200 * 1024 : 8 * 1024,
     };
 
+    /* Silent voters lose their places to non-voters. */
+    unsigned voters = chance_one_in(2) ? (unsigned)chance_between(1, 4) : 0;
+    uint64_t silence = chance_latency(300, 5000);            /* ms */
     bool compacts = !chance_one_in(3) || faults_want_cuts(); /* followers are behind the log */
 
     oracle_init();
@@ -124,6 +127,8 @@ static void begin(void) {
         }
         if (chance_one_in(2))
             machines[i].checkpoint_bytes = chance_latency(16 * 1024, 1024 * 1024);
+        machines[i].auto_promote_voters = voters;
+        machines[i].auto_promote_after = silence;
         machine_start(&machines[i]);
     }
     admin_start(first_voters(), !chance_one_in(4));

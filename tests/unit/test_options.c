@@ -304,6 +304,15 @@ static void the_heartbeat_is_at_most_a_third_of_the_election_timeout(void **stat
         "ElectionTimeoutSec=299ms, which is 99ms\n");
 }
 
+static void a_voter_is_not_replaced_before_four_election_timeouts(void **state) {
+    assert_int_equal(good(*state, "[Raft]\nAutoPromote=3\nAutoPromoteAfterSec=4s\n").auto_promote,
+                     3);
+    assert_int_equal(good(*state, "[Raft]\nAutoPromoteAfterSec=3s\n").auto_promote_after, 3000);
+    bad(*state, "[Raft]\nAutoPromote=3\nAutoPromoteAfterSec=3s\n",
+        "e nodeA.conf:3: AutoPromoteAfterSec=3s is wrong; allowed is at least four times "
+        "ElectionTimeoutSec=1s\n");
+}
+
 static void unknown_keys_and_sections_are_warnings(void **state) {
     struct fixture *f = *state;
     struct options options;
@@ -686,6 +695,7 @@ int main(void) {
         TEST(a_wildcard_needs_an_address_to_advertise),
         TEST(both_listeners_must_differ),
         TEST(the_heartbeat_is_at_most_a_third_of_the_election_timeout),
+        TEST(a_voter_is_not_replaced_before_four_election_timeouts),
         TEST(unknown_keys_and_sections_are_warnings),
         TEST(all_errors_are_reported_at_once_and_nothing_is_returned),
         TEST(a_malformed_last_line_is_reported_too),
