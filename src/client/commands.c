@@ -439,9 +439,9 @@ const struct command commands[] = {
      "lists them.",
      0, 0, 0, run_stats},
     {"operations", "", "List what takes long on a node",
-     "Lists the operations of the asked node: changes of the membership, transfers of leadership "
-     "and snapshots that are under way, or ended in the last 5 minutes. Each has a token, which "
-     "await and cancel take.",
+     "Lists the operations of the asked node: changes of the membership, transfers of leadership, "
+     "snapshots and backups that are under way, or ended in the last 5 minutes. Each has a token, "
+     "which await and cancel take.",
      0, 0, 0, run_operations},
     {"await", "TOKEN", "Wait for the end of an operation",
      "Waits until the operation of this token, on the asked node, has ended, and says how: its "
@@ -449,7 +449,8 @@ const struct command commands[] = {
      0, 1, 1, run_await},
     {"cancel", "TOKEN", "Wait for an operation no longer",
      "Whoever waits for the operation is told that it was cancelled. What waited for a leader does "
-     "not happen; what was begun goes on: remove-server takes back an addition that is under way.",
+     "not happen; what was begun goes on: remove-server takes back an addition that is under way. "
+     "A backup ends.",
      0, 1, 1, run_cancel},
     {"barrier", "", "Wait until everything proposed before is applied",
      "Writes an entry that does nothing, and waits until the leader has applied it. Prints its "

@@ -32,7 +32,7 @@ static void close_done(struct job *job) {
 
     buffer_deinit(&backup->header);
     buffer_deinit(&backup->chunk);
-    *backup = (struct backup){.given_up = backup->given_up};
+    *backup = (struct backup){0};
 }
 
 static void submit(struct backup *backup, void (*run)(struct job *job),
@@ -46,6 +46,14 @@ static void end(struct backup *backup) {
     backup->ended = true;
     if (!backup->job_under_way)
         submit(backup, run_close, close_done); /* otherwise when the job is done */
+}
+
+static void give_up(struct backup *backup, const struct failure *failure) {
+    struct service *service = backup->node->service;
+    uint64_t token = backup->token;
+
+    end(backup);
+    service_backup_ended(service, token, failure);
 }
 
 int backups_end(void *data, uint64_t token, struct failure *failure) {
@@ -73,6 +81,7 @@ void backups_tick(struct node *node) {
 
     for (size_t i = 0; i < BACKUPS_MAX; i++) {
         struct backup *backup = &node->backups[i];
+        struct failure failure;
 
         if (now < deadline_of(backup))
             continue;
@@ -81,8 +90,11 @@ void backups_tick(struct node *node) {
                 "the last %llu s.",
                 (unsigned long long)backup->taken, (unsigned long long)(now - backup->begun) / 1000,
                 (unsigned long long)(now - backup->advanced) / 1000);
-        backup->given_up = backup->token;
-        end(backup);
+        failure_set(&failure, ERROR_TIMEOUT,
+                    "The backup was given up: for %d s its next chunk was not asked for, or less "
+                    "than %d bytes a second were taken.",
+                    BACKUP_IDLE_MS / 1000, BACKUP_PACE);
+        give_up(backup, &failure);
     }
 }
 
@@ -117,6 +129,7 @@ static void run_open(struct job *job) {
         return;
     header.snapshot = *snapshot_header(backup->snapshot);
     backup->index = header.snapshot.index;
+    backup->total = header.snapshot.bytes_estimate;
     backup_header_encode(&header, &backup->header);
     run_next(job);
 }
@@ -151,12 +164,17 @@ static void give(struct backup *backup) {
         .chunk = backup->chunk.data,
         .chunk_size = backup->chunk.size,
         .last = backup->last,
+        .done = backup->taken,
+        .total = backup->total,
     };
+    struct failure failure;
 
     if (service_backup_read(backup->node->service, backup->token, &chunk, NULL))
         backup->known = true;
-    if (!backup->known)
-        end(backup);
+    if (backup->known)
+        return;
+    failure_set(&failure, ERROR_UNAVAILABLE, "Whoever asked for the backup has gone.");
+    give_up(backup, &failure);
 }
 
 static void refuse(struct backup *backup) {
@@ -218,22 +236,10 @@ static int begin(struct node *node, uint64_t *ret_token, struct failure *failure
         .cluster_id = node->identity.cluster_id,
         .begun = node->host->now(node->host),
         .advanced = node->host->now(node->host),
-        .given_up = backup->given_up,
     };
     *ret_token = token;
     submit(backup, run_open, read_done);
     return 0;
-}
-
-static int explain_absence(const struct node *node, uint64_t token, struct failure *failure) {
-    for (size_t i = 0; i < BACKUPS_MAX; i++)
-        if (node->backups[i].given_up == token)
-            return failure_set(failure, ERROR_TIMEOUT,
-                               "The backup was given up: for %d s its next chunk was not asked "
-                               "for, or less than %d bytes a second were taken.",
-                               BACKUP_IDLE_MS / 1000, BACKUP_PACE);
-    return failure_set(failure, ERROR_NOT_FOUND,
-                       "This node has no such backup: it was begun on another one, or has ended.");
 }
 
 int backups_read(void *data, uint64_t *token, uint64_t sequence, struct failure *failure) {
@@ -244,7 +250,9 @@ int backups_read(void *data, uint64_t *token, uint64_t sequence, struct failure 
         return begin(node, token, failure);
     backup = find(node, *token);
     if (!backup)
-        return explain_absence(node, *token, failure);
+        return failure_set(
+            failure, ERROR_NOT_FOUND,
+            "This node has no such backup: it was begun on another one, or has ended.");
     if (backup->job_under_way)
         return failure_set(failure, ERROR_BUSY,
                            "A chunk of this backup is being read; ask for one at a time.");

@@ -117,8 +117,7 @@ struct backup {
     bool last;
     bool known;               /* a client was told of it */
     uint64_t begun, advanced; /* host times; the latter when a further chunk was made */
-    uint64_t taken;           /* bytes of the chunks made so far */
-    uint64_t given_up;        /* token of an earlier one here, whose client was too slow; 0: none */
+    uint64_t taken, total;    /* bytes of the chunks made so far, and about how many there are */
 };
 
 /* The switch to a staged state (install.c). */

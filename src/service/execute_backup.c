@@ -16,15 +16,52 @@ static void answer(struct call *call, const struct service_backup *backup) {
     call_answer(call, &response);
 }
 
+/* The request that waits for a chunk of it; NULL: there is none. One at a time can. */
+static struct call *find_waiting(const struct service *service, uint64_t token) {
+    for (struct list *element = service->backing_up.next; element != &service->backing_up;
+         element = element->next) {
+        struct call *call = container_of(element, struct call, link);
+
+        if (call->backup_token == token)
+            return call;
+    }
+    return NULL;
+}
+
+/* Whoever awaits the operation, or waits for a chunk, is told why. */
+static void fail_backup(struct service *service, uint64_t token, const struct failure *failure) {
+    struct call *waiting;
+
+    operation_backup_failed(service, token, failure);
+    waiting = find_waiting(service, token);
+    if (waiting)
+        call_fail(waiting, failure);
+}
+
+void backup_cancel(struct service *service, uint64_t backup) {
+    struct failure failure, unused;
+
+    (void)service->node->backup_end(service->node->data, backup, &unused);
+    failure_set(&failure, ERROR_UNAVAILABLE, "The backup was cancelled.");
+    fail_backup(service, backup, &failure);
+}
+
 static void end(struct call *call) {
     struct service *service = call->service;
     struct service_backup nothing = {.token = call->request->backup->token};
     struct failure failure;
 
-    if (service->node->backup_end(service->node->data, nothing.token, &failure) != 0)
+    if (service->node->backup_end(service->node->data, nothing.token, &failure) != 0) {
         call_fail(call, &failure);
-    else
+        return;
+    }
+    call_hold(call);
+    failure_set(&failure, ERROR_UNAVAILABLE, "The backup was ended before its last chunk.");
+    fail_backup(service, nothing.token, &failure);
+    operation_backup_forget(service, nothing.token);
+    if (!call->ended)
         answer(call, &nothing);
+    call_release(call);
 }
 
 /* A backup shows what the node has, as a read does: so not before it may answer reads. */
@@ -40,9 +77,16 @@ static void read_chunk(struct call *call) {
     const Raftkv__V1__BackupRequest *backup = call->request->backup;
     uint64_t token = backup->token;
     struct failure failure;
+    int r = service->node->backup_read(service->node->data, &token, backup->sequence, &failure);
 
-    if (service->node->backup_read(service->node->data, &token, backup->sequence, &failure) != 0) {
+    if (r == ERROR_NOT_FOUND)
+        (void)operation_backup_explain(service, token, &failure);
+    if (r != 0) {
         call_fail(call, &failure);
+        return;
+    }
+    if (backup->token == 0 && !operation_begin_backup(call, token)) {
+        (void)service->node->backup_end(service->node->data, token, &failure);
         return;
     }
     call->stage = CALL_BACKING_UP;
@@ -65,17 +109,22 @@ void execute_backup(struct call *call) {
 
 bool service_backup_read(struct service *service, uint64_t token,
                          const struct service_backup *backup, const struct failure *failure) {
-    for (struct list *element = service->backing_up.next; element != &service->backing_up;
-         element = element->next) {
-        struct call *call = container_of(element, struct call, link);
+    struct call *call;
 
-        if (call->backup_token != token)
-            continue;
-        if (failure)
-            call_fail(call, failure);
-        else
-            answer(call, backup);
-        return true; /* one at a time */
-    }
-    return false;
+    if (backup)
+        operation_backup_read(service, backup);
+    else
+        operation_backup_failed(service, token, failure);
+    call = find_waiting(service, token);
+    if (!call)
+        return false;
+    if (failure)
+        call_fail(call, failure);
+    else
+        answer(call, backup);
+    return true;
+}
+
+void service_backup_ended(struct service *service, uint64_t token, const struct failure *failure) {
+    fail_backup(service, token, failure);
 }

@@ -236,8 +236,18 @@ void operations_init(struct service *service);
 void operations_deinit(struct service *service);
 void operations_tick(struct service *service);
 uint64_t operations_deadline(const struct service *service);
-/* False: there are too many. */
+/* False: there are too many, which the call was answered. */
 bool operation_begin(struct call *call);
+/* The same for a backup that the call has begun. It goes on without the call. */
+bool operation_begin_backup(struct call *call, uint64_t backup);
+/* How far it has come; the last chunk is its end. */
+void operation_backup_read(struct service *service, const struct service_backup *backup);
+void operation_backup_failed(struct service *service, uint64_t backup,
+                             const struct failure *failure);
+/* Whoever read it has ended it, and needs no explanation. */
+void operation_backup_forget(struct service *service, uint64_t backup);
+/* Why there is no backup of this token any more. False: that is not known. */
+bool operation_backup_explain(const struct service *service, uint64_t backup, struct failure *ret);
 /* Its call was answered; NULL: it ended without. */
 void operation_end(struct service *service, struct operation *operation,
                    const Raftkv__V1__Response *response);
@@ -247,6 +257,9 @@ bool operation_outlives(struct call *call);
 void operation_told(struct call *call, const Raftkv__V1__Operation *message);
 void execute_operation(struct call *call);
 void execute_operations(struct call *call);
+
+/* execute_backup.c: an end before the last chunk. The reader is told why. */
+void backup_cancel(struct service *service, uint64_t backup);
 
 /* execute_stats.c: counting. */
 void stats_init(struct service *service);

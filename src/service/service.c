@@ -132,13 +132,8 @@ static void begin(struct call *call) {
     timeout = call->request->timeout_ms ? call->request->timeout_ms : REQUEST_TIMEOUT_DEFAULT_MS;
     call->deadline.time = call->begun + timeout;
     deadlines_add(&service->deadlines, &call->deadline);
-    if (call->kind->is_operation && !operation_begin(call)) {
-        call_fail_with(call, ERROR_BUSY,
-                       "%d operations are under way on this node, as many as may be; nothing "
-                       "happened.",
-                       OPERATIONS_MAX);
+    if (call->kind->is_operation && !operation_begin(call))
         return;
-    }
     if (call->kind->needs_leader(call->request))
         route_call(call);
     else

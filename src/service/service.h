@@ -29,6 +29,7 @@ struct service_backup {
     const uint8_t *chunk;
     size_t chunk_size;
     bool last;
+    uint64_t done, total; /* bytes that have been read, of about how many */
 };
 
 /* Valid during the callback. Called exactly once for each call that was not cancelled; perhaps
@@ -155,6 +156,8 @@ void service_compacted(struct service *service, int result);
  * Returns whether somebody still waited for it. */
 bool service_backup_read(struct service *service, uint64_t token,
                          const struct service_backup *backup, const struct failure *failure);
+/* A backup has ended while no chunk of it was read, and not by backup_end(). */
+void service_backup_ended(struct service *service, uint64_t token, const struct failure *failure);
 /* State, leader, term, configuration or an index of the member changed. */
 void service_member_changed(struct service *service);
 /* The earliest host time at which service_tick() wants to be called; UINT64_MAX: never. */

@@ -140,6 +140,60 @@ def of_object(cluster, node, token, name):
     return json.loads(result.stdout)["data"]
 
 
+def backups(node):
+    listed = json.loads(raftkvctl(node, "operations").stdout)["operations"]
+    return [operation for operation in listed if operation["request"] == "backup"]
+
+
+def test_a_backup_is_an_operation_while_it_is_read_and_after(asked):
+    with asked.client() as client:
+        client.put(b"to-be-backed-up", b"x" * 1000)
+        wait_until("it may be read", lambda: can_be_read(client))
+        known = len(backups(asked))
+        chunk = client.call("backup")
+        assert backups(asked)[known]["asked_by"] == "TCP"
+        if not chunk.last:
+            assert backups(asked)[known]["state"] == "running"
+        sequence = 0
+        while not chunk.last:
+            sequence += 1
+            chunk = client.call("backup", token=chunk.token, sequence=sequence)
+        client.call("backup", token=chunk.token, end=True)
+    operation = backups(asked)[known]
+    assert operation["state"] == "done" and operation["unit"] == "bytes"
+    assert operation["done"] == operation["total"] >= 1000
+
+
+def can_be_read(client):
+    try:
+        return bool(client.list(stale=True).items)
+    except Refused:
+        return False
+
+
+def test_a_backup_is_cancelled_through_any_door(cluster, asked):
+    with asked.client() as client:
+        for number in range(4):  # more than one chunk
+            client.put(b"large %d" % number, bytes(3 << 20))
+        ways = [lambda token: raftkvctl(asked, "cancel", f"{token:016x}")]
+        ways.append(lambda token: cluster.bus.busctl("call", *object_of(asked, token), "Cancel"))
+        for cancel in ways:
+            wait_until("all is here", lambda: len(client.list_all(b"large", stale=True)) == 4)
+            chunk = client.call("backup")
+            assert not chunk.last
+            token = int(backups(asked)[-1]["token"], 16)
+            assert of_object(cluster, asked, token, "State") == "running"
+            done, total = of_object(cluster, asked, token, "Progress")
+            assert 0 < done <= total
+            assert cancel(token).returncode == 0
+            assert of_object(cluster, asked, token, "State") == "failed"
+            with pytest.raises(Refused) as refused:
+                client.call("backup", token=chunk.token, sequence=1)
+            assert refused.value.code == "UNAVAILABLE" and "cancelled" in refused.value.message
+        for number in range(4):
+            client.delete(b"large %d" % number)
+
+
 def test_a_token_of_nothing_is_not_found(asked):
     result = raftkvctl(asked, "await", "123")
     assert result.returncode == 12 and "knows no operation" in result.stderr
