@@ -2,8 +2,8 @@
  * replacement: AutoPromote=. A leader that is told to keep so many voters answering lets non-voters
  * take the places of voters that have been silent for long: first the non-voter that is furthest
  * becomes a voter, then a silent voter a non-voter, each as a change of its own by the rules of all
- * changes. Both orders keep a majority; this one never has fewer voters that answer than before.
- * Who comes back is a non-voter, and may take another's place one day.
+ * changes. A silent voter is let go only when a majority needs one voter less then (of four voters
+ * three, of three two); otherwise nothing is won by it, and something lost when it comes back.
  */
 #include "raft/member_internal.h"
 
@@ -122,7 +122,7 @@ void replacement_advance(struct member *member) {
     if (tally.answering < replacement->voters && tally.candidate) {
         say(member, tally.gone, tally.candidate->name);
         begin(member, CHANGE_ADD_VOTER, tally.candidate);
-    } else if (tally.answering >= replacement->voters) {
+    } else if (tally.answering >= replacement->voters && tally.voters % 2 == 0) {
         say(member, tally.gone, NULL);
         begin(member, CHANGE_DEMOTE, tally.gone);
     }

@@ -94,6 +94,16 @@ static void a_voter_that_is_silent_for_long_gives_its_place_to_a_non_voter(void 
     assert_int_equal(configuration_voters(configuration()), 3);
 }
 
+static void a_silent_voter_is_kept_while_a_majority_needs_as_many_without_it(void **state) {
+    (void)state;
+    for (uint64_t id = 1; id <= 4; id++)
+        member_set_replacement(world_node(id)->member, 1, SILENCE_MS);
+    world_crash(follower(1));
+    pass(LONG_MS);
+    assert_true(votes(follower(1)));
+    assert_false(votes(4));
+}
+
 static void who_comes_back_too_late_stays_a_non_voter(void **state) {
     (void)state;
     world_crash(follower(1));
@@ -186,6 +196,7 @@ static void a_replacement_that_is_not_who_it_should_be_is_tried_again(void **sta
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(a_voter_that_is_silent_for_long_gives_its_place_to_a_non_voter),
+        TEST(a_silent_voter_is_kept_while_a_majority_needs_as_many_without_it),
         TEST(who_comes_back_too_late_stays_a_non_voter),
         TEST(who_comes_back_too_late_may_take_the_place_of_another),
         TEST(a_voter_that_comes_back_in_time_keeps_its_place),
