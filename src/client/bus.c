@@ -1,5 +1,6 @@
 /* The transport over D-Bus: one node, reached by its name on a bus. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <systemd/sd-bus.h>
@@ -67,8 +68,13 @@ static bool is_any_of(const sd_bus_error *error, const char *const *names) {
     return false;
 }
 
+static bool is_operation(const Raftkv__V1__Request *request) {
+    return request->body_case == RAFTKV__V1__REQUEST__BODY_OPERATION;
+}
+
 static int interpret_error(const struct bus_transport *t, const sd_bus_error *error, int r,
-                           bool writes, Raftkv__V1__Response **ret, struct failure *failure) {
+                           const Raftkv__V1__Request *request, Raftkv__V1__Response **ret,
+                           struct failure *failure) {
     static const char *const absent[] = {SD_BUS_ERROR_SERVICE_UNKNOWN,
                                          SD_BUS_ERROR_NAME_HAS_NO_OWNER, NULL};
     static const char *const silent[] = {SD_BUS_ERROR_NO_REPLY, SD_BUS_ERROR_TIMEOUT, NULL};
@@ -77,7 +83,14 @@ static int interpret_error(const struct bus_transport *t, const sd_bus_error *er
                                           SD_BUS_ERROR_UNKNOWN_OBJECT, NULL};
     const char *message = error->message ? error->message : strerror(-r);
     enum error_code code = error->name ? code_of(error->name) : ERROR_OK;
+    _cleanup_free_ char *absence = NULL;
 
+    if (is_operation(request) && sd_bus_error_has_name(error, SD_BUS_ERROR_UNKNOWN_OBJECT)) {
+        absence =
+            xasprintf("This node knows no operation %016" PRIx64 ".", request->operation->token);
+        *ret = bus_error_response(ERROR_NOT_FOUND, absence);
+        return 0;
+    }
     if (sd_bus_error_has_name(error, SD_BUS_ERROR_ACCESS_DENIED))
         code = ERROR_PERMISSION_DENIED;
     else if (is_any_of(error, unknown))
@@ -95,8 +108,19 @@ static int interpret_error(const struct bus_transport *t, const sd_bus_error *er
         failure_set(failure, ERROR_TIMEOUT, "%s did not answer in time.", t->destination);
     else
         failure_set(failure, ERROR_UNAVAILABLE, "%s: %s", t->destination, message);
-    failure->outcome_unknown = writes;
+    failure->outcome_unknown = transport_request_writes(request);
     return failure->code;
+}
+
+/* Await and Cancel tell nothing of the operation: it is asked for in the end. */
+static int show_operation(struct transport *base, const Raftkv__V1__Request *request,
+                          Raftkv__V1__Response **ret, struct failure *failure) {
+    Raftkv__V1__OperationRequest body = *request->operation;
+    Raftkv__V1__Request show = *request;
+
+    body.action = RAFTKV__V1__OPERATION_ACTION__OPERATION_ACTION_SHOW;
+    show.operation = &body;
+    return transport_call(base, &show, ret, failure);
 }
 
 static int bus_call(struct transport *base, Raftkv__V1__Request *request,
@@ -104,7 +128,6 @@ static int bus_call(struct transport *base, Raftkv__V1__Request *request,
     struct bus_transport *t = container_of(base, struct bus_transport, base);
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
     _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-    bool writes = transport_request_writes(request);
     int r;
 
     r = ensure_open(t, failure);
@@ -116,14 +139,18 @@ static int bus_call(struct transport *base, Raftkv__V1__Request *request,
         failure_set(failure, ERROR_UNAVAILABLE, "%s: the time was over.", t->destination);
         return -ETIMEDOUT;
     }
-    r = sd_bus_call(t->bus, m, transport_left(t->deadline) * 1000, &error, &reply);
+    r = bus_call_with_progress(t->bus, m, request, base, transport_left(t->deadline) * 1000, &error,
+                               &reply);
     if (r < 0)
-        return interpret_error(t, &error, r, writes, ret, failure);
+        return interpret_error(t, &error, r, request, ret, failure);
+    if (is_operation(request) &&
+        request->operation->action != RAFTKV__V1__OPERATION_ACTION__OPERATION_ACTION_SHOW)
+        return show_operation(base, request, ret, failure);
     r = bus_read_reply(reply, request, t->node, ret);
     if (r < 0) {
         failure_set(failure, ERROR_UNAVAILABLE, "%s gave an answer that is not one of raftkv: %s.",
                     t->destination, strerror(-r));
-        failure->outcome_unknown = writes;
+        failure->outcome_unknown = transport_request_writes(request);
         return failure->code;
     }
     return 0;

@@ -55,6 +55,10 @@ static int append_arguments(sd_bus_message *m, const Request *request) {
                                      request->demote_voter->expected_configuration_index);
     case RAFTKV__V1__REQUEST__BODY_TRANSFER_LEADERSHIP:
         return sd_bus_message_append(m, "s", request->transfer_leadership->name);
+    case RAFTKV__V1__REQUEST__BODY_OPERATION:
+        return request->operation->action == RAFTKV__V1__OPERATION_ACTION__OPERATION_ACTION_SHOW
+                   ? sd_bus_message_append(m, "s", "org.raftkv1.Operation")
+                   : 0;
     case RAFTKV__V1__REQUEST__BODY_BACKUP:
         r = sd_bus_message_append(m, "t", request->backup->token);
         return r < 0 || request->backup->end
@@ -68,6 +72,17 @@ static int append_arguments(sd_bus_message *m, const Request *request) {
 struct method {
     const char *interface, *name; /* NULL: there is none */
 };
+
+static struct method method_of_operation(Raftkv__V1__OperationAction action) {
+    switch (action) {
+    case RAFTKV__V1__OPERATION_ACTION__OPERATION_ACTION_AWAIT:
+        return (struct method){"org.raftkv1.Operation", "Await"};
+    case RAFTKV__V1__OPERATION_ACTION__OPERATION_ACTION_CANCEL:
+        return (struct method){"org.raftkv1.Operation", "Cancel"};
+    default:
+        return (struct method){"org.freedesktop.DBus.Properties", "GetAll"};
+    }
+}
 
 static struct method method_of(const Request *request) {
     switch (request->body_case) {
@@ -109,30 +124,32 @@ static struct method method_of(const Request *request) {
                                request->demote_voter->force ? "ForceDemoteVoter" : "DemoteVoter"};
     case RAFTKV__V1__REQUEST__BODY_TRANSFER_LEADERSHIP:
         return (struct method){"org.raftkv1.Cluster", "TransferLeadership"};
+    case RAFTKV__V1__REQUEST__BODY_OPERATION:
+        return method_of_operation(request->operation->action);
+    case RAFTKV__V1__REQUEST__BODY_OPERATIONS:
+        return (struct method){"org.freedesktop.DBus.ObjectManager", "GetManagedObjects"};
     default:
         return (struct method){0};
     }
 }
 
-static bool is_about_operations(const Request *request) {
-    return request->body_case == RAFTKV__V1__REQUEST__BODY_OPERATION ||
-           request->body_case == RAFTKV__V1__REQUEST__BODY_OPERATIONS;
+static char *path_of(const Request *request) {
+    if (request->body_case == RAFTKV__V1__REQUEST__BODY_OPERATION)
+        return bus_operation_path(request->operation->token);
+    return xstrdup(BUS_PATH);
 }
 
 int bus_call_new(sd_bus *bus, const char *destination, const Request *request, sd_bus_message **ret,
                  struct failure *failure) {
     struct method method = method_of(request);
+    _cleanup_free_ char *path = path_of(request);
     sd_bus_message *m = NULL;
     int r;
 
     if (!method.name)
         return failure_set(failure, ERROR_UNSUPPORTED,
-                           is_about_operations(request)
-                               ? "Operations are shown over TCP only."
-                               : "Over D-Bus this is answered linearizably only; leave --stale "
-                                 "out.");
-    r = sd_bus_message_new_method_call(bus, &m, destination, BUS_PATH, method.interface,
-                                       method.name);
+                           "Over D-Bus this is answered linearizably only; leave --stale out.");
+    r = sd_bus_message_new_method_call(bus, &m, destination, path, method.interface, method.name);
     /* Where polkit decides, a person may be asked to authenticate. */
     if (r >= 0)
         r = sd_bus_message_set_allow_interactive_authorization(m, true);

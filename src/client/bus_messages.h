@@ -15,7 +15,7 @@
 
 /*
  * Makes the method call for a request. ERROR_UNSUPPORTED with a failure where no method does what
- * the request asks for.
+ * the request asks for. The methods of operations reply nothing: to show one is a call of its own.
  */
 int bus_call_new(sd_bus *bus, const char *destination, const Raftkv__V1__Request *request,
                  sd_bus_message **ret, struct failure *failure);
@@ -23,6 +23,18 @@ int bus_call_new(sd_bus *bus, const char *destination, const Raftkv__V1__Request
 /* Makes the response out of the reply to this request's call. */
 int bus_read_reply(sd_bus_message *reply, const Raftkv__V1__Request *request, const char *node,
                    Raftkv__V1__Response **ret);
+
+/* operations: the path of an object, and the bodies of responses out of what is said of one, or of
+ * all. */
+char *bus_operation_path(uint64_t token); /* malloc'd */
+int bus_read_operation(sd_bus_message *m, uint64_t token, Raftkv__V1__Response *response);
+int bus_read_operations(sd_bus_message *m, Raftkv__V1__Response *response);
+
+/* As sd_bus_call(); meanwhile the transport's progress is told how an operation comes on that the
+ * request is. */
+int bus_call_with_progress(sd_bus *bus, sd_bus_message *m, const Raftkv__V1__Request *request,
+                           const struct transport *transport, uint64_t timeout_us,
+                           sd_bus_error *error, sd_bus_message **ret);
 
 /* Makes a response that holds this error. */
 Raftkv__V1__Response *bus_error_response(enum error_code code, const char *message);

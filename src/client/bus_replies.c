@@ -444,6 +444,10 @@ static int read_body(sd_bus_message *m, const Request *request, const char *node
         return read_barrier(m, response);
     case RAFTKV__V1__REQUEST__BODY_VERIFY_LEADER:
         return read_verify_leader(m, response);
+    case RAFTKV__V1__REQUEST__BODY_OPERATION:
+        return bus_read_operation(m, request->operation->token, response);
+    case RAFTKV__V1__REQUEST__BODY_OPERATIONS:
+        return bus_read_operations(m, response);
     default:
         return read_configuration(m, response);
     }

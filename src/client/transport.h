@@ -26,8 +26,8 @@ struct transport_operations {
 
 struct transport {
     const struct transport_operations *operations;
-    /* Told how a request comes on that may take long, as often as the node says so; only TCP does.
-     * NULL: nobody wants to know. */
+    /* Told how a request comes on that may take long, as often as the node says so. NULL: nobody
+     * wants to know. */
     void (*progress)(void *data, const Raftkv__V1__Operation *operation);
     void *progress_data;
 };
