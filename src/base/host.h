@@ -50,6 +50,19 @@ struct peer {
 typedef void (*identify_cb)(void *data, const struct identity *identity,
                             const struct failure *failure);
 
+/* What a node answers to one that announces itself. */
+struct announce_reply {
+    /* ERROR_OK: it is seen to, and the message says how. ERROR_NOT_LEADER: the leader is to be
+     * told. */
+    struct failure said;
+    char leader_address[ADDRESS_MAX + 1]; /* for peers; empty: not known */
+};
+
+/* The answer to host->announce: failure is NULL and `announced` set, or the other way round. Called
+ * once. */
+typedef void (*announce_cb)(void *data, const struct announce_reply *announced,
+                            const struct failure *failure);
+
 struct host {
     void *data; /* the host's own */
 
@@ -82,6 +95,9 @@ struct host {
     /* Contacts the node at an address and learns who it is; gives up after timeout_ms. */
     void (*identify)(struct host *host, const char *address, uint64_t timeout_ms,
                      identify_cb callback, void *data);
+    /* Tells the node at an address who this node is and where; gives up after timeout_ms. */
+    void (*announce)(struct host *host, const char *address, uint64_t timeout_ms,
+                     announce_cb callback, void *data);
 
     /* The node can't go on (a failed disk, a broken invariant of a library): end the process, with
      * this reason. */

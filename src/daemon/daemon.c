@@ -245,6 +245,12 @@ static int peer_admit(void *data, const struct identity *from, uint64_t expected
     return node_admit(daemon->node, from, expected, failure);
 }
 
+static void peer_announced(void *data, const struct identity *from, struct announce_reply *ret) {
+    struct daemon *daemon = data;
+
+    node_announced(daemon->node, from, ret);
+}
+
 static int peer_check_welcome(void *data, const struct identity *from, uint64_t expected,
                               struct failure *failure) {
     struct daemon *daemon = data;
@@ -351,6 +357,7 @@ static int open_links(struct daemon *daemon) {
                 .data = daemon,
                 .identity = peer_identity,
                 .admit = peer_admit,
+                .announced = peer_announced,
                 .check_welcome = peer_check_welcome,
                 .receive = peer_receive,
             },

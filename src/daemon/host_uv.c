@@ -122,6 +122,19 @@ static void host_identify(struct host *base, const char *address, uint64_t timeo
     callback(data, NULL, &failure);
 }
 
+static void host_announce(struct host *base, const char *address, uint64_t timeout_ms,
+                          announce_cb callback, void *data) {
+    struct host_uv *host = self(base);
+    struct failure failure;
+
+    if (host->links) {
+        links_announce(host->links, address, timeout_ms, callback, data);
+        return;
+    }
+    failure_set(&failure, ERROR_UNAVAILABLE, "this node has no links to others yet");
+    callback(data, NULL, &failure);
+}
+
 static void host_fatal(struct host *base, const char *reason) {
     self(base)->fatal(reason);
 }
@@ -140,6 +153,7 @@ void host_uv_init(struct host_uv *host, uv_loop_t *loop, void (*fatal)(const cha
                 .linked = host_linked,
                 .set_peers = host_set_peers,
                 .identify = host_identify,
+                .announce = host_announce,
                 .fatal = host_fatal,
             },
         .wake_time = UINT64_MAX,

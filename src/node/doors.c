@@ -68,8 +68,8 @@ static int check_against_configuration(const struct node *node, const struct ide
     return 0;
 }
 
-static int check_identity(const struct node *node, const struct identity *from,
-                          struct failure *failure) {
+int doors_check_identity(const struct node *node, const struct identity *from,
+                         struct failure *failure) {
     const struct known_member *known = find_known(node, from->member_id);
     uint64_t own_cluster = node->identity.cluster_id;
 
@@ -126,7 +126,7 @@ int node_admit(struct node *node, const struct identity *from, uint64_t expected
     int result = check_expected(node, expected, failure);
 
     if (result == 0)
-        result = check_identity(node, from, failure);
+        result = doors_check_identity(node, from, failure);
     if (result == 0)
         result = check_membership(node, from, failure);
     if (result == 0)
@@ -142,7 +142,7 @@ int node_check_welcome(struct node *node, const struct identity *from, uint64_t 
         return failure_set(
             failure, ERROR_NOT_FOUND, "Member %016llx (%s) answered there, not %016llx.",
             (unsigned long long)from->member_id, from->name, (unsigned long long)expected);
-    result = check_identity(node, from, failure);
+    result = doors_check_identity(node, from, failure);
     if (result == 0)
         remember(node, from);
     return result;
@@ -288,6 +288,7 @@ void doors_update_peers(struct node *node) {
         return;
     node->peers_version = member_peers_version(node->member);
     member_peers(node->member, &configuration);
+    announce_update_peers(node, &configuration);
     for (size_t i = 0; i < configuration.count; i++) {
         const struct server *server = &configuration.servers[i];
 

@@ -303,6 +303,7 @@ static void ask_to_wake(struct node *node) {
         install_deadline(node),
         compaction_deadline(node),
         space_deadline(node),
+        announce_deadline(node),
         stop_deadline(node),
     };
 
@@ -337,6 +338,7 @@ void node_tick(struct node *node) {
     install_advance(node);
     compaction_tick(node);
     space_tick(node);
+    announce_tick(node);
     node_flush(node);
 }
 

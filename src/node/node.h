@@ -72,6 +72,11 @@ void node_flush(struct node *node);
  */
 int node_admit(struct node *node, const struct identity *from, uint64_t expected,
                struct failure *failure);
+/*
+ * The node at the other end says who it is and where. A member whose addresses are not those of the
+ * configuration is moved there, by the leader. Fills in what to answer.
+ */
+void node_announced(struct node *node, const struct identity *from, struct announce_reply *ret);
 /* A welcome came from a node that was dialled as member `expected`: the same checks from the other
  * side. */
 int node_check_welcome(struct node *node, const struct identity *from, uint64_t expected,

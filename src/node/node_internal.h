@@ -146,6 +146,21 @@ struct space {
     bool alarm;
 };
 
+/* What a node tells of where it is, and what it does about what others tell (announce.c). */
+struct announcement {
+    bool misplaced;                       /* the newest configuration has other addresses */
+    bool under_way, followed;             /* followed: whom the last answer named is being told */
+    uint64_t next_at;                     /* host time */
+    unsigned turn;                        /* whose it is to be told */
+    char leader_address[ADDRESS_MAX + 1]; /* who is to be told next; empty: whose turn it is */
+    char said[512];                       /* to the journal, last */
+
+    struct change move; /* of another member, or this one, as leader */
+    bool moving;
+    uint64_t failed; /* id of the member whose move has failed last; 0: none */
+    struct failure failure;
+};
+
 /* What somebody asked to know in numbers (measure.c). */
 struct measure {
     bool under_way;
@@ -194,6 +209,7 @@ struct node {
     struct install install;             /* install.c */
     struct space space;                 /* space.c */
     struct measure measure;             /* measure.c */
+    struct announcement announcement;   /* announce.c */
     struct {
         uint64_t snapshot_entries, snapshot_bytes, trailing_entries, trailing_bytes;
         uint64_t checkpoint_bytes;
@@ -307,7 +323,16 @@ void status_fill(void *data, Raftkv__V1__MemberStatus *status);
 void measure_start(void *data);
 void measure_add(void *data, struct statistics *statistics);
 
+/* announce.c */
+/* By the newest configuration known here. */
+void announce_update_peers(struct node *node, const struct configuration *peers);
+void announce_tick(struct node *node);
+uint64_t announce_deadline(const struct node *node);
+
 /* doors.c */
+/* What must be true of every identity that another node claims. */
+int doors_check_identity(const struct node *node, const struct identity *from,
+                         struct failure *failure);
 void doors_adopt(struct node *node, uint64_t from);
 /* Before anything of the cluster is written, on the log lane: its id, if that found no space so
  * far.

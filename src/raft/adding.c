@@ -8,8 +8,6 @@
 
 #include "raft/member_internal.h"
 
-enum { IDENTIFY_TIMEOUT_MS = 5000 };
-
 /* ---- awaiting the promotion ---- */
 
 static void finish_awaiting(struct member *member, const struct failure *failure) {
@@ -45,17 +43,6 @@ static bool is_added(const struct change *change, const struct server *server) {
     return server->role == wanted_role(change) && !server->promoting;
 }
 
-struct identification {
-    struct member *member;
-    uint64_t cookie;
-};
-
-static int refuse_taken(const struct server *server, const char *what, const char *value,
-                        struct failure *failure) {
-    return failure_set(failure, ERROR_ALREADY_EXISTS, "The %s %s is in use by member %s at %s.",
-                       what, value, server->name, server->peer_address);
-}
-
 /* Whether name, id and addresses of the newcomer are free, or all those of one member. */
 static int check_free(const struct configuration *configuration, const struct server *newcomer,
                       struct failure *failure) {
@@ -71,7 +58,8 @@ static int check_free(const struct configuration *configuration, const struct se
                                "this name; remove the member first, then add it again.",
                                newcomer->name, newcomer->peer_address);
         if (strcmp(server->client_address, newcomer->client_address) == 0)
-            return refuse_taken(server, "client address", newcomer->client_address, failure);
+            return membership_refuse_taken(server, "client address", newcomer->client_address,
+                                           failure);
         if (server->id == newcomer->id)
             return failure_set(failure, ERROR_ALREADY_EXISTS,
                                "The node at %s is already a member, as %s at %s.",
@@ -151,15 +139,8 @@ static bool is_added_as_far_as_known(const struct member *member) {
     return named && is_added(member->change, named);
 }
 
-static void identified(void *data, const struct identity *identity, const struct failure *failure) {
-    struct identification *identification = data;
-    struct member *member = identification->member;
-    bool current = member->change && member->phase == PHASE_IDENTIFY &&
-                   member->identify_cookie == identification->cookie;
-
-    free(identification);
-    if (!current)
-        return;
+static void identified(struct member *member, const struct identity *identity,
+                       const struct failure *failure) {
     if (!failure)
         add_identified(member, identity);
     else if (is_added_as_far_as_known(member))
@@ -175,12 +156,12 @@ static int check_request(const struct member *member, const struct change *chang
     const struct server *named = configuration_find_name(configuration, change->name);
 
     if (named && strcmp(named->peer_address, change->peer_address) != 0)
-        return refuse_taken(named, "name", change->name, failure);
+        return membership_refuse_taken(named, "name", change->name, failure);
     for (size_t i = 0; i < configuration->count; i++)
         if (&configuration->servers[i] != named &&
             strcmp(configuration->servers[i].peer_address, change->peer_address) == 0)
-            return refuse_taken(&configuration->servers[i], "address", change->peer_address,
-                                failure);
+            return membership_refuse_taken(&configuration->servers[i], "address",
+                                           change->peer_address, failure);
     if (named && change->kind == CHANGE_ADD_NONVOTER && !is_added(change, named))
         return failure_set(failure, ERROR_ALREADY_EXISTS,
                            "Member %s %s; demote it to make it a non-voter.", named->name,
@@ -194,7 +175,6 @@ static int check_request(const struct member *member, const struct change *chang
 void adding_start(struct member *member) {
     struct change *change = member->change;
     const struct server *named = configuration_find_name(&member->committed, change->name);
-    struct identification *identification;
     struct failure failure;
 
     if (check_request(member, change, &failure) != 0) {
@@ -210,12 +190,7 @@ void adding_start(struct member *member) {
         adding_await_promotion(member);
         return;
     }
-    member->phase = PHASE_IDENTIFY;
-    member->identify_cookie = ++member->next_cookie;
-    identification = xmalloc(sizeof *identification);
-    *identification = (struct identification){.member = member, .cookie = member->identify_cookie};
-    member->host->identify(member->host, change->peer_address, IDENTIFY_TIMEOUT_MS, identified,
-                           identification);
+    membership_identify(member, change->peer_address, IDENTIFY_TIMEOUT_MS, identified);
 }
 
 void adding_advance(struct member *member) {

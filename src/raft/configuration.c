@@ -325,3 +325,17 @@ void configuration_set_role(struct configuration *c, uint64_t id, enum member_ro
     server->role = role;
     server->promoting = promoting;
 }
+
+void configuration_move(struct configuration *c, uint64_t id, const char *peer_address,
+                        const char *client_address) {
+    struct server *server = server_of(c, id);
+
+    check(address_valid(peer_address) && address_valid(client_address));
+    for (size_t i = 0; i < c->count; i++)
+        check(&c->servers[i] == server ||
+              (strcmp(c->servers[i].peer_address, peer_address) != 0 &&
+               strcmp(c->servers[i].client_address, client_address) != 0));
+
+    strcpy(server->peer_address, peer_address);
+    strcpy(server->client_address, client_address);
+}

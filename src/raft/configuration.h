@@ -43,5 +43,7 @@ void configuration_add(struct configuration *c, const struct server *server);
 void configuration_remove(struct configuration *c, uint64_t id);
 void configuration_set_role(struct configuration *c, uint64_t id, enum member_role role,
                             bool promoting);
+void configuration_move(struct configuration *c, uint64_t id, const char *peer_address,
+                        const char *client_address);
 
 size_t configuration_voters(const struct configuration *c);

@@ -120,13 +120,15 @@ enum change_kind {
     CHANGE_ADD_NONVOTER,
     CHANGE_REMOVE,
     CHANGE_DEMOTE,
-    CHANGE_TRANSFER
+    CHANGE_TRANSFER,
+    CHANGE_MOVE, /* a member is at other addresses than the configuration says */
 };
 
 struct change {
     enum change_kind kind;
     char name[MEMBER_NAME_MAX + 1];     /* TRANSFER: empty means the most up-to-date voter */
-    char peer_address[ADDRESS_MAX + 1]; /* ADD_VOTER, ADD_NONVOTER */
+    char peer_address[ADDRESS_MAX + 1]; /* ADD_VOTER, ADD_NONVOTER, MOVE */
+    uint64_t member_id;                 /* MOVE */
     bool force; /* REMOVE, DEMOTE: even if too few live voters are left to carry it out */
     uint64_t expected_index; /* configuration index, or 0 */
     uint64_t deadline;       /* host time by which the caller wants it; a transfer gives up then */

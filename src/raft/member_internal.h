@@ -242,6 +242,16 @@ void membership_finish(struct member *member, const struct failure *failure, uin
 void membership_fail(struct member *member, const struct failure *failure);
 /* Writes a configuration for the change under way. */
 void membership_commit(struct member *member, const struct configuration *configuration);
+/* Asks, for the change under way, who is at an address. `then` is called unless the change has
+ * ended meanwhile. */
+typedef void (*membership_identified)(struct member *member, const struct identity *identity,
+                                      const struct failure *failure);
+void membership_identify(struct member *member, const char *address, uint64_t timeout_ms,
+                         membership_identified then);
+enum { IDENTIFY_TIMEOUT_MS = 5000 };
+/* ERROR_ALREADY_EXISTS: a server has this already. */
+int membership_refuse_taken(const struct server *server, const char *what, const char *value,
+                            struct failure *failure);
 void membership_advance(struct member *member);
 void membership_applied(struct member *member, uint64_t index);
 void membership_lost_office(struct member *member);
@@ -267,6 +277,11 @@ void adding_start(struct member *member);
 void adding_await_promotion(struct member *member);
 /* Ends the change that awaits a promotion if its fate is known. */
 void adding_advance(struct member *member);
+
+/* moving.c */
+void moving_start(struct member *member);
+/* Its entry is applied. */
+void moving_say(const struct member *member);
 
 /* space.c */
 /* To be called now and then, and when the room on a disk has changed. */

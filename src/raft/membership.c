@@ -7,6 +7,7 @@
  *   remove      [LISTEN ->] [TRANSFER if it is the leader itself ->] COMMIT -> done
  *   demote      [LISTEN ->] [TRANSFER if it is the leader itself ->] COMMIT -> done
  *   transfer    TRANSFER -> done
+ *   move        IDENTIFY -> COMMIT -> done (moving.c)
  *
  * The wish to promote is part of the configuration, so that whoever leads carries it out
  * (promotion.c): a change that lost its leader still ends. Whoever awaits a promotion is in
@@ -45,6 +46,41 @@ bool membership_is_live(const struct member *member, uint64_t id) {
  * long as it takes to be dead calls anyone so. */
 static bool is_old_enough(const struct member *member) {
     return member_now(member) - member->change_started >= 2 * member->election_timeout;
+}
+
+/* ---- asking who is there ---- */
+
+struct identification {
+    struct member *member;
+    uint64_t cookie;
+    membership_identified then;
+};
+
+static void identified(void *data, const struct identity *identity, const struct failure *failure) {
+    struct identification identification = *(struct identification *)data;
+    struct member *member = identification.member;
+
+    free(data);
+    if (member->change && member->phase == PHASE_IDENTIFY &&
+        member->identify_cookie == identification.cookie)
+        identification.then(member, identity, failure);
+}
+
+void membership_identify(struct member *member, const char *address, uint64_t timeout_ms,
+                         membership_identified then) {
+    struct identification *identification = xmalloc(sizeof *identification);
+
+    member->phase = PHASE_IDENTIFY;
+    member->identify_cookie = ++member->next_cookie;
+    *identification =
+        (struct identification){.member = member, .cookie = member->identify_cookie, .then = then};
+    member->host->identify(member->host, address, timeout_ms, identified, identification);
+}
+
+int membership_refuse_taken(const struct server *server, const char *what, const char *value,
+                            struct failure *failure) {
+    return failure_set(failure, ERROR_ALREADY_EXISTS, "The %s %s is in use by member %s at %s.",
+                       what, value, server->name, server->peer_address);
 }
 
 /* ---- writing a configuration ---- */
@@ -86,7 +122,10 @@ void membership_applied(struct member *member, uint64_t index) {
         adding_await_promotion(member);
         return;
     }
-    say_changed(change);
+    if (change->kind == CHANGE_MOVE)
+        moving_say(member);
+    else
+        say_changed(change);
     membership_finish(member, NULL, index, NULL);
 }
 
@@ -364,6 +403,9 @@ void member_change(struct member *member, struct change *change) {
         break;
     case CHANGE_TRANSFER:
         start_named_transfer(member);
+        break;
+    case CHANGE_MOVE:
+        moving_start(member);
         break;
     }
     membership_advance(member);

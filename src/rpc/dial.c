@@ -134,6 +134,8 @@ static void say_hello(struct dial *dial) {
 }
 
 static void take_welcome(struct dial *dial, const Raftkv__V1__Welcome *welcome) {
+    bool announcing = dial->options.purpose == RAFTKV__V1__LINK_PURPOSE__LINK_PURPOSE_ANNOUNCE;
+    struct announce_reply announced;
     struct identity identity;
     struct failure failure;
     uint32_t protocol;
@@ -144,6 +146,8 @@ static void take_welcome(struct dial *dial, const Raftkv__V1__Welcome *welcome) 
         r = failure_set(&failure, ERROR_UNSUPPORTED,
                         "The welcome chooses version %u of the peer protocol; %d to %d are known.",
                         welcome->protocol, PROTOCOL_MIN, PROTOCOL_MAX);
+    if (r == 0 && announcing && !welcome->announced)
+        r = failure_set(&failure, ERROR_UNSUPPORTED, "It does not answer announcements.");
     if (r != 0) {
         struct failure named;
 
@@ -154,7 +158,9 @@ static void take_welcome(struct dial *dial, const Raftkv__V1__Welcome *welcome) 
     }
     deadline_stop(&dial->deadline);
     move(dial, STATE_UP);
-    dial->options.up(dial->options.data, &identity);
+    if (announcing)
+        hello_get_announced(welcome->announced, &announced);
+    dial->options.up(dial->options.data, &identity, announcing ? &announced : NULL);
 }
 
 static void take_refusal(struct dial *dial, const Raftkv__V1__Refusal *refusal) {

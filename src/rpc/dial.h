@@ -19,8 +19,9 @@ struct dial_options {
     uint64_t expected;   /* member id, for purpose MEMBER */
     uint64_t timeout_ms; /* up to the welcome */
 
-    /* The welcome came. Until the dial is closed, the connection may be used to send. */
-    void (*up)(void *data, const struct identity *identity);
+    /* The welcome came; with the answer, for purpose ANNOUNCE, and otherwise NULL. Until the dial
+     * is closed, the connection may be used to send. */
+    void (*up)(void *data, const struct identity *identity, const struct announce_reply *announced);
     /* As events->turn() of a connection, once it is up. May be NULL. */
     void (*turn)(void *data, struct connection *connection);
     /*

@@ -1,6 +1,7 @@
 #include "rpc/hello.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/address.h"
@@ -81,13 +82,36 @@ Raftkv__V1__LinkFrame *hello_unpack_frame(const uint8_t *data, size_t size,
     return (Raftkv__V1__LinkFrame *)message;
 }
 
-void hello_get_refusal(const Raftkv__V1__Refusal *refusal, struct failure *ret) {
-    const Raftkv__V1__Error *error = refusal->error;
-    bool known = error && error->code > 0 && error->code < (int)ERROR_CODE_COUNT;
+static void get_error(const Raftkv__V1__Error *error, struct failure *ret) {
+    bool known = error && error->code >= 0 && error->code < (int)ERROR_CODE_COUNT;
 
-    failure_set(ret, known ? (enum error_code)error->code : ERROR_INTERNAL, "%s",
-                error && error->message[0] ? error->message : "It gives no reason.");
+    *ret = (struct failure){.code = known ? (enum error_code)error->code : ERROR_INTERNAL};
+    snprintf(ret->message, sizeof ret->message, "%s",
+             error && error->message[0] ? error->message : "It gives no reason.");
     for (char *c = ret->message; *c; c++)
         if (iscntrl((unsigned char)*c))
             *c = '?';
+}
+
+void hello_get_refusal(const Raftkv__V1__Refusal *refusal, struct failure *ret) {
+    get_error(refusal->error, ret);
+    if (ret->code == ERROR_OK)
+        ret->code = ERROR_INTERNAL;
+}
+
+void hello_put_announced(Raftkv__V1__Announced *message, Raftkv__V1__Error *error,
+                         const struct announce_reply *announced) {
+    raftkv__v1__announced__init(message);
+    raftkv__v1__error__init(error);
+    error->code = (Raftkv__V1__ErrorCode)announced->said.code;
+    error->message = text(announced->said.message);
+    message->error = error;
+    message->leader_peer_address = text(announced->leader_address);
+}
+
+void hello_get_announced(const Raftkv__V1__Announced *message, struct announce_reply *ret) {
+    get_error(message->error, &ret->said);
+    ret->leader_address[0] = 0;
+    if (address_valid(message->leader_peer_address))
+        strcpy(ret->leader_address, message->leader_peer_address);
 }

@@ -22,3 +22,10 @@ Raftkv__V1__LinkFrame *hello_unpack_frame(const uint8_t *data, size_t size,
                                           const char **ret_reason);
 /* What a refusal says, as a failure: its code and its message, made safe to be logged. */
 void hello_get_refusal(const Raftkv__V1__Refusal *refusal, struct failure *ret);
+
+/* The answer to an announcement as a message, `error` included; its strings are those of
+ * *announced. */
+void hello_put_announced(Raftkv__V1__Announced *message, Raftkv__V1__Error *error,
+                         const struct announce_reply *announced);
+/* What such an answer says, made safe to be logged. An address that is none comes out empty. */
+void hello_get_announced(const Raftkv__V1__Announced *message, struct announce_reply *ret);

@@ -81,13 +81,21 @@ static void refuse(struct link_in *link, const struct failure *failure) {
     connection_finish(&link->connection);
 }
 
-static void welcome(struct link_in *link, uint32_t protocol) {
+/* `announced`: the answer to an announcement, or NULL. */
+static void welcome(struct link_in *link, uint32_t protocol,
+                    const struct announce_reply *announced) {
     struct links_handler *handler = &link->links->handler;
     Raftkv__V1__LinkFrame frame = RAFTKV__V1__LINK_FRAME__INIT;
     Raftkv__V1__Welcome message = RAFTKV__V1__WELCOME__INIT;
+    Raftkv__V1__Announced answer;
     Raftkv__V1__Identity identity;
+    Raftkv__V1__Error error;
 
     hello_put_identity(&identity, handler->identity(handler->data));
+    if (announced) {
+        hello_put_announced(&answer, &error, announced);
+        message.announced = &answer;
+    }
     message.identity = &identity;
     message.protocol = protocol;
     frame.body_case = RAFTKV__V1__LINK_FRAME__BODY_WELCOME;
@@ -108,6 +116,23 @@ static int admit(struct link_in *link, const struct identity *from, uint64_t exp
     return handler->admit(handler->data, from, expected, failure);
 }
 
+/* Answers a question that ends with the welcome. */
+static void answer(struct link_in *link, uint32_t protocol,
+                   const struct announce_reply *announced) {
+    welcome(link, protocol, announced);
+    leave(link);
+    connection_finish(&link->connection);
+}
+
+static void take_announcement(struct link_in *link, uint32_t protocol,
+                              const struct identity *from) {
+    struct links_handler *handler = &link->links->handler;
+    struct announce_reply announced = {0};
+
+    handler->announced(handler->data, from, &announced);
+    answer(link, protocol, &announced);
+}
+
 static void take_hello(struct link_in *link, const Raftkv__V1__Hello *hello) {
     struct identity from;
     struct failure failure;
@@ -117,9 +142,11 @@ static void take_hello(struct link_in *link, const Raftkv__V1__Hello *hello) {
     r = hello_get_identity(hello->identity, &from, &protocol, &failure);
     if (r == 0 && hello->purpose == RAFTKV__V1__LINK_PURPOSE__LINK_PURPOSE_IDENTIFY) {
         /* Anyone may ask: who is asked for is how the asking side says what is wrong. */
-        welcome(link, protocol);
-        leave(link);
-        connection_finish(&link->connection);
+        answer(link, protocol, NULL);
+        return;
+    }
+    if (r == 0 && hello->purpose == RAFTKV__V1__LINK_PURPOSE__LINK_PURPOSE_ANNOUNCE) {
+        take_announcement(link, protocol, &from);
         return;
     }
     if (r == 0 && hello->purpose != RAFTKV__V1__LINK_PURPOSE__LINK_PURPOSE_MEMBER)
@@ -135,7 +162,7 @@ static void take_hello(struct link_in *link, const Raftkv__V1__Hello *hello) {
     move(link, LINK_IN_UP);
     link->member_id = from.member_id;
     strcpy(link->peer_address, from.peer_address);
-    welcome(link, protocol);
+    welcome(link, protocol, NULL);
     links_incoming_up(link->links, link);
 }
 

@@ -71,24 +71,40 @@ static void note_failure(struct link_out *link, const struct failure *failure) {
                      link->peer.member_id, failure->message);
 }
 
+/* A member that says another address than the configuration may have moved, or say one at which
+ * this node can't reach it: the one is tried after the other. */
+static void try_the_other_address(struct link_out *link) {
+    const char *said = links_said_address(link->links, link->peer.member_id);
+    const char *other = strcmp(link->peer.address, link->configured) == 0 ? said : link->configured;
+
+    if (!link->learned && other)
+        snprintf(link->peer.address, sizeof link->peer.address, "%s", other);
+}
+
+static void fail(struct link_out *link, const struct failure *failure) {
+    note_failure(link, failure);
+    try_the_other_address(link);
+    wait_before_dialling(link, backoff(link));
+}
+
 static void on_failed(void *data, const struct failure *failure) {
     struct link_out *link = data;
 
     link->dial = NULL;
-    note_failure(link, failure);
-    wait_before_dialling(link, backoff(link));
+    fail(link, failure);
 }
 
-static void on_up(void *data, const struct identity *identity) {
+static void on_up(void *data, const struct identity *identity,
+                  const struct announce_reply *announced) {
     struct link_out *link = data;
     struct links_handler *handler = &link->links->handler;
     struct failure failure;
     struct journal_event event = JOURNAL_EVENT(MESSAGE_PEER_LINKED);
 
+    (void)announced;
     if (handler->check_welcome(handler->data, identity, link->peer.member_id, &failure) != 0) {
         link->dial = dial_close(link->dial);
-        note_failure(link, &failure);
-        wait_before_dialling(link, backoff(link));
+        fail(link, &failure);
         return;
     }
     move(link, LINK_OUT_UP);
@@ -180,6 +196,8 @@ struct link_out *link_out_new(struct links *links, const struct peer *peer, bool
 
     link->links = links;
     link->peer = *peer;
+    if (!learned)
+        strcpy(link->configured, peer->address);
     link->deadline.passed = on_deadline;
     link->idle.passed = on_idle;
     link->last_used = uv_now(links->network.loop);
@@ -210,6 +228,14 @@ void link_out_move(struct link_out *link, const char *address) {
     }
     link->dial = dial_close(link->dial);
     wait_before_dialling(link, 0);
+}
+
+void link_out_configure(struct link_out *link, const char *address) {
+    if (strcmp(link->configured, address) == 0)
+        return;
+    strcpy(link->configured, address);
+    if (strcmp(link->peer.address, address) != 0)
+        link_out_move(link, address);
 }
 
 void link_out_hurry(struct link_out *link) {

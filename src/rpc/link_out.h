@@ -16,9 +16,10 @@ enum link_out_state { LINK_OUT_WAITING, LINK_OUT_DIALLING, LINK_OUT_UP, LINK_OUT
 struct link_out {
     LIST_ENTRY(link_out) entry; /* of links->outgoing */
     struct links *links;
-    struct peer peer;
-    bool learned;         /* not named by set_peers(): it dialled this node */
-    struct deadline idle; /* of a learned link */
+    struct peer peer;                 /* where it is dialled now */
+    char configured[ADDRESS_MAX + 1]; /* where set_peers() says it is; empty: nothing */
+    bool learned;                     /* not named by set_peers(): it dialled this node */
+    struct deadline idle;             /* of a learned link */
     uint64_t last_used;
     enum link_out_state state;
     struct dial *dial; /* while dialling or up */
@@ -37,6 +38,8 @@ void link_out_send(struct link_out *link, bool urgent, uint8_t *message, size_t 
 /* Whether set_peers() names the member. A learned link is closed when nothing was sent for a while:
  * two nodes that only answer each other would keep theirs for ever. */
 void link_out_set_learned(struct link_out *link, bool learned);
+/* Where set_peers() says that it is. Dials anew if that is news. */
+void link_out_configure(struct link_out *link, const char *address);
 /* The member is to be found elsewhere: dials anew. */
 void link_out_move(struct link_out *link, const char *address);
 /* The member was heard of: if it was only not reachable, tries again soon. */

@@ -7,10 +7,12 @@
 #include "rpc/dial.h"
 #include "rpc/links_private.h"
 
-struct identify {
-    LIST_ENTRY(identify) entry;
+/* A question that ends with the welcome: one of the two callbacks is set. */
+struct inquiry {
+    LIST_ENTRY(inquiry) entry;
     struct dial *dial;
-    identify_cb callback;
+    identify_cb identify;
+    announce_cb announce;
     void *data;
 };
 
@@ -39,6 +41,12 @@ static struct link_in *find_incoming(const struct links *links, uint64_t member_
     if (link != except && link->state == LINK_IN_UP && link->member_id == member_id)
         return link;
     return NULL;
+}
+
+const char *links_said_address(const struct links *links, uint64_t member_id) {
+    const struct link_in *link = find_incoming(links, member_id, NULL);
+
+    return link ? link->peer_address : NULL;
 }
 
 /* ---- sending ---- */
@@ -119,8 +127,7 @@ void links_set_peers(struct links *links, const struct peer *peers, size_t count
             continue;
         }
         link_out_set_learned(link, false);
-        if (strcmp(peer->address, link->peer.address) != 0)
-            link_out_move(link, peer->address);
+        link_out_configure(link, peer->address);
     }
     for (size_t i = 0; i < count; i++)
         if (!find_outgoing(links, peers[i].member_id))
@@ -135,8 +142,9 @@ void links_incoming_up(struct links *links, struct link_in *link) {
         link_in_close(older);
     if (!outgoing)
         dial_back(links, link);
-    else if (outgoing->learned && strcmp(outgoing->peer.address, link->peer_address) != 0)
-        link_out_move(outgoing, link->peer_address);
+    else if ((outgoing->learned || outgoing->state != LINK_OUT_UP) &&
+             strcmp(outgoing->peer.address, link->peer_address) != 0)
+        link_out_move(outgoing, link->peer_address); /* it is there now, as far as it knows */
     else
         link_out_hurry(outgoing);
 }
@@ -148,54 +156,70 @@ void links_incoming_gone(struct links *links, uint64_t member_id) {
         link_out_close(outgoing);
 }
 
-/* ---- identify ---- */
+/* ---- questions ---- */
 
-static void answer_identify(struct identify *identify, const struct identity *identity,
-                            const struct failure *failure) {
-    LIST_REMOVE(identify, entry);
-    identify->callback(identify->data, identity, failure);
-    free(identify);
+static void end_inquiry(struct inquiry *inquiry, const struct identity *identity,
+                        const struct announce_reply *announced, const struct failure *failure) {
+    LIST_REMOVE(inquiry, entry);
+    if (inquiry->identify)
+        inquiry->identify(inquiry->data, identity, failure);
+    else
+        inquiry->announce(inquiry->data, announced, failure);
+    free(inquiry);
 }
 
-static void on_identified(void *data, const struct identity *identity) {
-    struct identify *identify = data;
+static void on_answered(void *data, const struct identity *identity,
+                        const struct announce_reply *announced) {
+    struct inquiry *inquiry = data;
 
-    dial_close(identify->dial);
-    answer_identify(identify, identity, NULL);
+    dial_close(inquiry->dial);
+    end_inquiry(inquiry, identity, announced, NULL);
 }
 
-static void on_identify_failed(void *data, const struct failure *failure) {
-    answer_identify(data, NULL, failure);
+static void on_unanswered(void *data, const struct failure *failure) {
+    end_inquiry(data, NULL, NULL, failure);
 }
 
-void links_identify(struct links *links, const char *address, uint64_t timeout_ms,
-                    identify_cb callback, void *data) {
-    struct identify *identify = xcalloc(1, sizeof *identify);
+static struct inquiry *inquire(struct links *links, const char *address,
+                               Raftkv__V1__LinkPurpose purpose, uint64_t timeout_ms, void *data) {
+    struct inquiry *inquiry = xcalloc(1, sizeof *inquiry);
     struct dial_options options = {
         .network = &links->network,
         .address = address,
         .self = links->handler.identity(links->handler.data),
-        .purpose = RAFTKV__V1__LINK_PURPOSE__LINK_PURPOSE_IDENTIFY,
+        .purpose = purpose,
         .timeout_ms = timeout_ms,
-        .up = on_identified,
-        .failed = on_identify_failed,
-        .data = identify,
+        .up = on_answered,
+        .failed = on_unanswered,
+        .data = inquiry,
     };
 
-    identify->callback = callback;
-    identify->data = data;
-    identify->dial = dial_start(&options);
-    LIST_INSERT_HEAD(&links->identifies, identify, entry);
+    inquiry->data = data;
+    inquiry->dial = dial_start(&options);
+    LIST_INSERT_HEAD(&links->inquiries, inquiry, entry);
+    return inquiry;
 }
 
-static void fail_identifies(struct links *links) {
-    struct identify *identify;
+void links_identify(struct links *links, const char *address, uint64_t timeout_ms,
+                    identify_cb callback, void *data) {
+    inquire(links, address, RAFTKV__V1__LINK_PURPOSE__LINK_PURPOSE_IDENTIFY, timeout_ms, data)
+        ->identify = callback;
+}
+
+void links_announce(struct links *links, const char *address, uint64_t timeout_ms,
+                    announce_cb callback, void *data) {
+    inquire(links, address, RAFTKV__V1__LINK_PURPOSE__LINK_PURPOSE_ANNOUNCE, timeout_ms, data)
+        ->announce = callback;
+}
+
+static void fail_inquiries(struct links *links) {
+    struct inquiry *inquiry;
     struct failure failure;
 
     failure_set(&failure, ERROR_UNAVAILABLE, "This node is being stopped.");
-    while ((identify = LIST_FIRST(&links->identifies))) {
-        dial_close(identify->dial);
-        answer_identify(identify, NULL, &failure);
+    while ((inquiry = LIST_FIRST(&links->inquiries))) {
+        dial_close(inquiry->dial);
+        end_inquiry(inquiry, NULL, NULL, &failure);
     }
 }
 
@@ -226,7 +250,7 @@ int links_open(struct links **ret, const struct links_options *options, struct f
     links->handler = options->handler;
     LIST_INIT(&links->outgoing);
     LIST_INIT(&links->incoming);
-    LIST_INIT(&links->identifies);
+    LIST_INIT(&links->inquiries);
     check(uv_random(NULL, NULL, &links->chance, sizeof links->chance, 0, NULL) == 0);
     links->chance |= 1;
     network_init(&links->network, options->loop);
@@ -250,7 +274,7 @@ void links_close(struct links *links, void (*closed)(void *data), void *data) {
         link_out_close(outgoing);
     while ((incoming = LIST_FIRST(&links->incoming)))
         link_in_close(incoming);
-    fail_identifies(links);
+    fail_inquiries(links);
     connection_close_all(&links->network);
     network_close(&links->network, on_network_closed, links);
 }

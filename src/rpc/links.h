@@ -21,6 +21,7 @@ struct links_handler {
     const struct identity *(*identity)(void *data);
     int (*admit)(void *data, const struct identity *from, uint64_t expected,
                  struct failure *failure);
+    void (*announced)(void *data, const struct identity *from, struct announce_reply *ret);
     int (*check_welcome)(void *data, const struct identity *from, uint64_t expected,
                          struct failure *failure);
     int (*receive)(void *data, uint64_t from, const uint8_t *message, size_t size,
@@ -38,11 +39,12 @@ int links_open(struct links **ret, const struct links_options *options, struct f
 unsigned links_port(const struct links *links);
 
 /*
- * As struct host says of send, backlog, linked, set_peers and identify. A member that dials this
- * node and is not named by set_peers() is answered by dialling back the address of its hello: a
- * node that was never in a configuration, or does not have the newest, must be able to answer. Such
- * a link lasts while the member's own does and something is sent on it every few seconds; there are
- * at most LINKS_LEARNED_MAX.
+ * As struct host says of send, backlog, linked, set_peers, identify and announce. A member that
+ * dials this node and says another address than set_peers() does is looked for under both. One that
+ * dials this node and is not named by set_peers() is answered by dialling back the address of its
+ * hello: a node that was never in a configuration, or does not have the newest, must be able to
+ * answer. Such a link lasts while the member's own does and something is sent on it every few
+ * seconds; there are at most LINKS_LEARNED_MAX.
  */
 void links_send(struct links *links, uint64_t member_id, bool urgent, uint8_t *message,
                 size_t size);
@@ -51,6 +53,8 @@ bool links_linked(const struct links *links, uint64_t member_id);
 void links_set_peers(struct links *links, const struct peer *peers, size_t count);
 void links_identify(struct links *links, const char *address, uint64_t timeout_ms,
                     identify_cb callback, void *data);
+void links_announce(struct links *links, const char *address, uint64_t timeout_ms,
+                    announce_cb callback, void *data);
 
 /* Adds what they have counted. */
 void links_add_statistics(const struct links *links, struct statistics *statistics);

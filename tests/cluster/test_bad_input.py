@@ -9,6 +9,7 @@ import struct
 
 import pytest
 from backup_file import crc32c
+from cluster import free_port
 from client import Client, Refused
 from protocol import peer, raftkv
 from waiting import SANITIZED, wait_until
@@ -349,6 +350,28 @@ def test_anyone_may_ask_who_is_there(cluster, node):
     assert answer.welcome.identity.name == node.name
     assert answer.welcome.identity.client_address == node.client_address
     assert answer.welcome.identity.member_id == node.status().id
+
+
+def test_a_stranger_moves_no_member(cluster):
+    """Whoever says that a member is elsewhere is not believed while it answers where it was."""
+    victim, other = cluster.followers()
+    before = cluster.members()
+    claim = {"purpose": peer.LINK_PURPOSE_ANNOUNCE, "name": victim.name, "member_id": victim.status().id}
+    for number, address in enumerate([f"127.0.0.1:{free_port()}", other.peer_address]):
+
+        def announced():
+            frame = hello(cluster, peer_address=address, incarnation=100 + number, **claim)
+            return answer_to(cluster.leader(), frame).welcome.announced.error
+
+        wait_until("it is said why not", lambda: f"still answers at {victim.peer_address}" in announced().message)
+    assert cluster.members() == before
+    cluster.assert_serves()
+
+
+def test_a_stranger_that_announces_itself_is_refused(cluster, node):
+    for changes in ({"cluster_id": 0xDEAD}, {"name": "nodeA", "cluster_id": 0}, {"member_id": node.status().id}):
+        answer = answer_to(node, hello(cluster, purpose=peer.LINK_PURPOSE_ANNOUNCE, **changes))
+        assert Refused(answer.welcome.announced.error).code == "INVALID_ARGUMENT"
 
 
 def test_a_half_open_hello_is_closed_after_its_time(cluster):

@@ -127,6 +127,14 @@ static int admit(void *data, const struct identity *from, uint64_t expected,
     return 0;
 }
 
+static void announced(void *data, const struct identity *from, struct announce_reply *ret) {
+    (void)data;
+    check(member_name_valid(from->name) && address_valid(from->peer_address) &&
+          address_valid(from->client_address));
+    failure_set(&ret->said, ERROR_NOT_LEADER, "not here");
+    strcpy(ret->leader_address, from->peer_address);
+}
+
 static int receive(void *data, uint64_t from, const uint8_t *message, size_t size,
                    const char **ret_reason) {
     (void)data;
@@ -309,6 +317,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     links.handler = (struct links_handler){
         .identity = own_identity,
         .admit = admit,
+        .announced = announced,
         .receive = receive,
     };
     if (raw)

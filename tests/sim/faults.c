@@ -29,6 +29,7 @@ enum fault {
     FAULT_SHORT,
     FAULT_WRITE,
     FAULT_SYNC,
+    FAULT_MOVE,
     FAULT_COUNT
 };
 
@@ -38,7 +39,7 @@ static const char *const names[FAULT_COUNT] = {
     [FAULT_LAG] = "lag",       [FAULT_BREAK] = "break",         [FAULT_SLOW] = "slow",
     [FAULT_PAUSE] = "pause",   [FAULT_JUMP] = "jump",           [FAULT_DRIFT] = "drift",
     [FAULT_DAMAGE] = "damage", [FAULT_FULL] = "full",           [FAULT_SHORT] = "short",
-    [FAULT_WRITE] = "write",   [FAULT_SYNC] = "sync",
+    [FAULT_WRITE] = "write",   [FAULT_SYNC] = "sync",           [FAULT_MOVE] = "move",
 };
 
 static struct {
@@ -179,8 +180,39 @@ static void slow_lane(void) {
            (unsigned long long)lane->latency_high);
 }
 
+/* Whether the configuration says of each member where it is. */
+static bool all_are_found(void) {
+    const struct machine *leader = oracle_leader();
+    const struct configuration *configuration;
+
+    if (!leader)
+        return false;
+    configuration = member_configuration(node_member(leader->node));
+    for (size_t i = 0; i < configuration->count; i++)
+        if (!machine_of_address(configuration->servers[i].peer_address))
+            return false;
+    return true;
+}
+
+/* Two at a time at most, and never all members: who has moved is found by telling one who has not.
+ */
+static void move(struct machine *machine) {
+    struct machine *other = &machines[chance_between(1, machine_count)];
+    size_t members;
+
+    /* A newcomer that knows nobody yet can't tell anybody, and is taken out after a minute. */
+    if (!admin_settled() || !oracle_agree() || !all_are_found() ||
+        promotion_under_way(node_member(oracle_leader()->node)))
+        return;
+    members = member_configuration(node_member(oracle_leader()->node))->count;
+    faults.figures.moves++;
+    machine_move(machine);
+    if (members >= 3 && chance_one_in(3) && other != machine)
+        machine_move(other);
+}
+
 static void wipe(struct machine *machine) {
-    if (!admin_may_wipe(machine))
+    if (!all_are_found() || !admin_may_wipe(machine))
         return;
     admin_wiped(machine);
     machine_wipe(machine);
@@ -297,6 +329,9 @@ static void carry_out(enum fault fault) {
     case FAULT_SYNC:
         fail_sync(machine);
         break;
+    case FAULT_MOVE:
+        move(machine);
+        break;
     case FAULT_COUNT:
         break;
     }
@@ -366,7 +401,7 @@ void faults_start(void) {
         [FAULT_BLOCK] = 20,  [FAULT_HEAL] = 15,     [FAULT_LAG] = 10,  [FAULT_BREAK] = 10,
         [FAULT_SLOW] = 5,    [FAULT_PAUSE] = 10,    [FAULT_JUMP] = 5,  [FAULT_DRIFT] = 5,
         [FAULT_DAMAGE] = 10, [FAULT_FULL] = 5,      [FAULT_SHORT] = 3, [FAULT_WRITE] = 3,
-        [FAULT_SYNC] = 5,
+        [FAULT_SYNC] = 5,    [FAULT_MOVE] = 5,
     };
 
     faults.pause = chance_latency(200 * MS, 10 * SECOND);

@@ -20,6 +20,6 @@ void faults_before(struct machine *machine, const struct job *job);
 void faults_stop(void);
 
 struct faults_figures {
-    unsigned long partitions, pauses, jumps, drifts, full;
+    unsigned long partitions, pauses, jumps, drifts, full, moves;
 };
 const struct faults_figures *faults_figures(void);

@@ -24,6 +24,7 @@ enum figure {
     FIGURE_FAILED, /* writes and syncs */
     FIGURE_CHANGES,
     FIGURE_WIPES,
+    FIGURE_MOVES,
     FIGURE_CUTS,
     FIGURE_INSTALLS,
     FIGURE_CHECKPOINTS, /* that are not part of a cut */

@@ -263,6 +263,13 @@ static void reset_lanes(struct machine *machine) {
 
 /* ---- life ---- */
 
+static void set_addresses(struct machine *machine) {
+    unsigned host = machine->number, port = 4711 + 2 * (unsigned)machine->moves;
+
+    snprintf(machine->client_address, sizeof machine->client_address, "10.0.0.%u:%u", host, port);
+    snprintf(machine->address, sizeof machine->address, "10.0.0.%u:%u", host, port + 1);
+}
+
 void machine_init(struct machine *machine, unsigned number) {
     *machine = (struct machine){
         .number = number,
@@ -281,9 +288,7 @@ void machine_init(struct machine *machine, unsigned number) {
         .state_log_size = 65536u << chance_below(4),
     };
     snprintf(machine->name, sizeof machine->name, "n%u", number);
-    snprintf(machine->address, sizeof machine->address, "127.0.0.1:%u", 5000 + number);
-    snprintf(machine->client_address, sizeof machine->client_address, "127.0.0.1:%u",
-             4000 + number);
+    set_addresses(machine);
     snprintf(machine->directory, sizeof machine->directory, DISK_PREFIX "%u/data", number);
     network_attach(&machine->host);
     reset_lanes(machine);
@@ -368,6 +373,13 @@ void machine_wipe(struct machine *machine) {
         machine_crash(machine, "its disk is wiped");
     disk_wipe(machine->disk);
     machine->bootstrap = false;
+}
+
+void machine_move(struct machine *machine) {
+    if (machine->node)
+        machine_crash(machine, "it moves");
+    machine->moves++;
+    set_addresses(machine);
 }
 
 void machine_pause(struct machine *machine, uint64_t microseconds) {

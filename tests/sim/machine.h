@@ -54,7 +54,7 @@ struct machine {
     uint64_t checkpoint_bytes;    /* 0: the default, which no seed comes to */
     unsigned auto_promote_voters; /* 0: silent voters are not replaced */
     uint64_t auto_promote_after;  /* ms */
-    uint64_t crashes, starts;
+    uint64_t crashes, starts, moves;
 
     /* network.c */
     struct link *links;
@@ -88,8 +88,11 @@ void machine_jump(struct machine *machine, uint64_t milliseconds);
 void machine_drift(struct machine *machine, unsigned per_mille);
 /* Crashes, and comes back with an empty disk. */
 void machine_wipe(struct machine *machine);
+/* Crashes, and comes back at other addresses. */
+void machine_move(struct machine *machine);
 /* Runs at the end of each event that touched the machine. */
 void machine_turn(struct machine *machine);
+/* NULL: nobody is there (any more). */
 struct machine *machine_of_address(const char *address);
 /* Milliseconds. */
 uint64_t machine_clock(const struct machine *machine);

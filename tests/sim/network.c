@@ -40,7 +40,7 @@ struct stream {
 /* One TCP connection. Stays in memory until the process ends: events may still name it. */
 struct connection {
     uint64_t number;
-    struct machine *from, *to;
+    struct machine *from, *to; /* to NULL: nobody was there */
     uint64_t from_life, to_life;
     struct link *link;  /* at from; NULL once broken */
     bool admitted;      /* to has it among its incoming ones */
@@ -55,7 +55,8 @@ struct connection {
 struct link {
     struct link *next;
     struct machine *machine;
-    struct peer peer;
+    struct peer peer;                 /* where it is dialled now */
+    char configured[ADDRESS_MAX + 1]; /* by set_peers(); empty: not at all */
     enum { LINK_WAITING, LINK_DIALLING, LINK_UP } state;
     bool learned;
     uint64_t failures, up_since, last_used, generation;
@@ -73,10 +74,10 @@ struct asking {
     struct asking *next;
     struct machine *machine, *target;
     uint64_t life;
-    identify_cb callback;
+    identify_cb identify; /* one of the two is set */
+    announce_cb announce;
     void *data;
     struct happening happening;
-    bool answered;
 };
 
 struct network_options network_options = {.delay_low = 50, .delay_high = 30 * MS};
@@ -149,6 +150,18 @@ static void dial_after(struct link *link, uint64_t microseconds) {
     world_after(microseconds, &timer->happening, redial);
 }
 
+/* What the member's own link says, then what the configuration says. */
+static void try_the_other_address(struct link *link) {
+    const struct incoming *incoming = find_incoming(link->machine, link->peer.member_id);
+
+    if (link->learned)
+        return;
+    if (strcmp(link->peer.address, link->configured) != 0)
+        strcpy(link->peer.address, link->configured);
+    else if (incoming)
+        strcpy(link->peer.address, incoming->peer_address);
+}
+
 static void lost(struct link *link) {
     uint64_t pause = BACKOFF_MIN;
 
@@ -156,6 +169,7 @@ static void lost(struct link *link) {
         link->failures = 0;
     link->failures++;
     link->connection = NULL;
+    try_the_other_address(link);
     for (uint64_t i = 1; i < link->failures && pause < BACKOFF_MAX; i++)
         pause *= 2;
     dial_after(link, pause / 2 + chance_below(pause / 2 + 1));
@@ -230,6 +244,8 @@ static struct link *add_link(struct machine *machine, const struct peer *peer, b
     link->machine = machine;
     link->peer = *peer;
     link->last_used = world_now();
+    if (!learned)
+        strcpy(link->configured, peer->address);
     link->next = machine->links;
     machine->links = link;
     if (learned)
@@ -265,7 +281,7 @@ static void on_welcome(struct happening *happening) {
         node_check_welcome(link->machine->node, &connection->identity, link->peer.member_id,
                            &connection->failure);
     if (connection->failure.code != ERROR_OK) {
-        remark("%s: no link to %s: %s", link->machine->name, connection->to->name,
+        remark("%s: no link to %s: %s", link->machine->name, link->peer.address,
                connection->failure.message);
         break_connection(connection);
         return;
@@ -274,6 +290,19 @@ static void on_welcome(struct happening *happening) {
     link->state = LINK_UP;
     link->up_since = world_now();
     machine_turn(link->machine);
+}
+
+/* Dials anew. */
+static void look_elsewhere(struct link *link, const char *address) {
+    struct connection *connection = TAKE(link->connection);
+
+    strcpy(link->peer.address, address);
+    link->failures = 0;
+    if (connection) {
+        connection->link = NULL;
+        break_connection(connection);
+    }
+    dial_after(link, 0);
 }
 
 static void incoming_up(struct connection *connection, const struct identity *from) {
@@ -293,6 +322,9 @@ static void incoming_up(struct connection *connection, const struct identity *fr
     link = find_link(to, from->member_id);
     if (!link) {
         dial_back(to, incoming);
+    } else if (!link->learned && link->state != LINK_UP &&
+               strcmp(link->peer.address, incoming->peer_address) != 0) {
+        look_elsewhere(link, incoming->peer_address);
     } else if (link->learned && strcmp(link->peer.address, incoming->peer_address) != 0) {
         remove_link(link);
         dial_back(to, incoming);
@@ -308,6 +340,11 @@ static void on_hello(struct happening *happening) {
 
     if (!connection->link)
         return;
+    if (!to) {
+        failure_set(&connection->failure, ERROR_UNAVAILABLE, "Nobody is there.");
+        world_after(delay(), &connection->happening, on_welcome);
+        return;
+    }
     if (machine_paused(from) || machine_paused(to) || network_blocked(from->number, to->number) ||
         network_blocked(to->number, from->number)) {
         failure_set(&connection->failure, ERROR_TIMEOUT, "No answer.");
@@ -315,7 +352,7 @@ static void on_hello(struct happening *happening) {
         return;
     }
     connection->to_life = to->life;
-    if (!machine_up(to)) {
+    if (!machine_up(to) || strcmp(to->address, connection->link->peer.address) != 0) {
         failure_set(&connection->failure, ERROR_UNAVAILABLE, "Connection refused.");
     } else {
         identity = node_identity(from->node);
@@ -340,7 +377,6 @@ static void dial(struct link *link) {
     struct connection *connection = xcalloc(1, sizeof *connection);
     struct machine *to = machine_of_address(link->peer.address);
 
-    must(to, "%s dials %s, where nobody is", link->machine->name, link->peer.address);
     connection->number = ++connection_count;
     connection->from = link->machine;
     connection->from_life = link->machine->life;
@@ -536,6 +572,14 @@ static void set_learned(struct link *link) {
     world_after(LEARNED_IDLE, &idling->happening, on_idle);
 }
 
+static void configure(struct link *link, const char *address) {
+    if (strcmp(link->configured, address) == 0)
+        return;
+    strcpy(link->configured, address);
+    if (strcmp(link->peer.address, address) != 0)
+        look_elsewhere(link, address);
+}
+
 static void host_set_peers(struct host *host, const struct peer *peers, size_t count) {
     struct machine *machine = machine_of(host);
     struct link *next;
@@ -553,7 +597,7 @@ static void host_set_peers(struct host *host, const struct peer *peers, size_t c
                 remove_link(link);
         } else if (peer) {
             link->learned = false;
-            must(strcmp(peer->address, link->peer.address) == 0, "an address has changed");
+            configure(link, peer->address);
         }
     }
     for (size_t i = 0; i < count; i++)
@@ -561,7 +605,7 @@ static void host_set_peers(struct host *host, const struct peer *peers, size_t c
             add_link(machine, &peers[i], false);
 }
 
-/* ---- identify ---- */
+/* ---- questions ---- */
 
 static void forget_asking(struct asking *asking) {
     for (struct asking **p = &asking->machine->askings; *p; p = &(*p)->next)
@@ -571,10 +615,20 @@ static void forget_asking(struct asking *asking) {
         }
 }
 
+static void fail_asking(struct asking *asking, const char *reason) {
+    struct failure failure;
+
+    failure_set(&failure, ERROR_UNAVAILABLE, "%s", reason);
+    if (asking->identify)
+        asking->identify(asking->data, NULL, &failure);
+    else
+        asking->announce(asking->data, NULL, &failure);
+}
+
 static void answer_asking(struct happening *happening) {
     struct asking *asking = container_of(happening, struct asking, happening);
     struct machine *machine = asking->machine, *target = asking->target;
-    struct failure failure;
+    struct announce_reply reply;
 
     if (asking->life != machine->life) {
         free(asking);
@@ -587,26 +641,25 @@ static void answer_asking(struct happening *happening) {
     forget_asking(asking);
     if (!target || !machine_up(target) || network_blocked(machine->number, target->number) ||
         network_blocked(target->number, machine->number)) {
-        failure_set(&failure, ERROR_UNAVAILABLE, "Nobody answers there.");
-        asking->callback(asking->data, NULL, &failure);
+        fail_asking(asking, "Nobody answers there.");
+    } else if (asking->identify) {
+        asking->identify(asking->data, node_identity(target->node), NULL);
     } else {
-        asking->callback(asking->data, node_identity(target->node), NULL);
+        node_announced(target->node, node_identity(machine->node), &reply);
+        machine_turn(target);
+        asking->announce(asking->data, &reply, NULL);
     }
     free(asking);
     machine_turn(machine);
 }
 
-static void host_identify(struct host *host, const char *address, uint64_t timeout_ms,
-                          identify_cb callback, void *data) {
-    struct machine *machine = machine_of(host);
-    struct asking *asking = xcalloc(1, sizeof *asking);
+static void ask(struct machine *machine, const char *address, uint64_t timeout_ms,
+                struct asking *asking) {
     bool reachable;
 
     asking->machine = machine;
     asking->target = machine_of_address(address);
     asking->life = machine->life;
-    asking->callback = callback;
-    asking->data = data;
     asking->next = machine->askings;
     machine->askings = asking;
     reachable = asking->target && !network_blocked(machine->number, asking->target->number) &&
@@ -614,16 +667,34 @@ static void host_identify(struct host *host, const char *address, uint64_t timeo
     world_after(reachable ? 2 * delay() : timeout_ms * MS, &asking->happening, answer_asking);
 }
 
-void network_fail_askings(struct machine *machine) {
-    struct failure failure;
+static void host_identify(struct host *host, const char *address, uint64_t timeout_ms,
+                          identify_cb callback, void *data) {
+    struct asking *asking = xcalloc(1, sizeof *asking);
 
-    failure_set(&failure, ERROR_UNAVAILABLE, "This node is being stopped.");
+    asking->identify = callback;
+    asking->data = data;
+    ask(machine_of(host), address, timeout_ms, asking);
+}
+
+static void host_announce(struct host *host, const char *address, uint64_t timeout_ms,
+                          announce_cb callback, void *data) {
+    struct asking *asking;
+
+    if (machine_of(host)->ghost)
+        return;
+    asking = xcalloc(1, sizeof *asking);
+    asking->announce = callback;
+    asking->data = data;
+    ask(machine_of(host), address, timeout_ms, asking);
+}
+
+void network_fail_askings(struct machine *machine) {
     while (machine->askings) {
         struct asking *asking = machine->askings;
 
         machine->askings = asking->next;
         asking->life = 0; /* freed when its time comes */
-        asking->callback(asking->data, NULL, &failure);
+        fail_asking(asking, "This node is being stopped.");
     }
 }
 
@@ -633,6 +704,7 @@ void network_attach(struct host *host) {
     host->linked = host_linked;
     host->set_peers = host_set_peers;
     host->identify = host_identify;
+    host->announce = host_announce;
 }
 
 /* ---- faults ---- */
@@ -680,8 +752,8 @@ void network_drop(struct machine *machine) {
 
 void network_break(unsigned a, unsigned b) {
     for (struct connection *c = connections; c; c = c->next)
-        if ((c->from->number == a && c->to->number == b) ||
-            (c->from->number == b && c->to->number == a))
+        if (c->to && ((c->from->number == a && c->to->number == b) ||
+                      (c->from->number == b && c->to->number == a)))
             break_connection(c);
 }
 

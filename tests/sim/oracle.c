@@ -637,7 +637,7 @@ bool oracle_agree(void) {
         const struct machine *machine = machine_of_address(configuration->servers[i].peer_address);
         uint64_t applied, term;
 
-        if (!machine_up(machine) ||
+        if (!machine || !machine_up(machine) ||
             node_identity(machine->node)->member_id != configuration->servers[i].id)
             return false;
         state_applied(machine->node->state, &applied, &term);

@@ -15,9 +15,16 @@ class Node:
         self.name = name
         self.host = host
         self.unit = f"raftkv@{name}.service"
-        self.client_address = f"{host.address}:{clients}"
-        self.peer_address = f"{host.address}:{peers}"
+        self.clients, self.peers = clients, peers
         self.settings = list(settings)
+
+    @property
+    def client_address(self):
+        return f"{self.host.address}:{self.clients}"
+
+    @property
+    def peer_address(self):
+        return f"{self.host.address}:{self.peers}"
 
     def configure(self, *more):
         lines = ["[Node]", f"ListenClients={self.client_address}", f"ListenPeers={self.peer_address}"]

@@ -154,6 +154,12 @@ class Host:
 
     # The network
 
+    def take_address(self, address):
+        """Instead of the one that it has."""
+        self.run("ip", "address", "del", f"{self.address}/24", "dev", "host0")
+        self.address = address
+        self.run("ip", "address", "add", f"{self.address}/24", "dev", "host0")
+
     def cut_to(self, other):
         """What this host sends to the other one gets lost: it goes to an address that nobody has."""
         self.run("ip", "neighbour", "replace", other.address, "lladdr", "52:54:00:77:ff:ff", "nud", "permanent",

@@ -4,7 +4,7 @@ import json
 import subprocess
 import threading
 
-from hosts import LIMIT, Failed, wait_until
+from hosts import LIMIT, NETWORK, Failed, wait_until
 
 
 def test_the_members_are_those_that_were_added(cluster):
@@ -216,3 +216,26 @@ def test_a_host_that_lost_its_disk_is_removed_and_added_again(cluster):
     leader.ctl("add-voter", node.name, node.peer_address)
     cluster.wait_until_equal()
     cluster.assert_serves()
+
+
+def addresses(node):
+    """Where a node says that each member is."""
+    members = json.loads(node.ctl("--output=json", "members"))["members"]
+    return {m["name"]: (m["peer_address"], m["client_address"]) for m in members}
+
+
+def test_a_node_on_a_host_with_a_new_address_is_found_there(cluster):
+    leader, node = cluster.leader(), cluster.followers()[0]
+    old = node.host.address
+    for address in (f"{NETWORK}.{100 + node.host.number}", old):
+        node.systemctl("stop")
+        node.host.take_address(address)
+        node.configure()
+        node.systemctl("start")
+        wait_until(
+            "all know its new address",
+            lambda: all(addresses(n)[node.name] == (node.peer_address, node.client_address) for n in cluster.nodes),
+        )
+        cluster.wait_until_equal()
+        cluster.assert_serves()
+    assert leader.is_active()

@@ -30,8 +30,9 @@ static char directory[64];
 
 struct asking {
     struct asking *next;
-    unsigned asker, asked;
-    identify_cb callback;
+    unsigned asker, asked; /* 0: nobody */
+    identify_cb identify;  /* one of the two is set */
+    announce_cb announce;
     void *data;
 };
 static struct asking *askings;
@@ -144,19 +145,31 @@ static struct world_node *find_address(const char *address) {
     return NULL;
 }
 
-static void host_identify(struct host *host, const char *address, uint64_t timeout_ms,
-                          identify_cb callback, void *data) {
+static struct asking *inquire(struct host *host, const char *address, void *data) {
+    const struct world_node *asked = find_address(address);
     struct asking *asking = xmalloc(sizeof *asking);
 
-    (void)timeout_ms;
     *asking = (struct asking){
         .next = askings,
         .asker = node_of(host)->number,
-        .asked = find_address(address)->number,
-        .callback = callback,
+        .asked = asked ? asked->number : 0,
         .data = data,
     };
     askings = asking;
+    return asking;
+}
+
+static void host_identify(struct host *host, const char *address, uint64_t timeout_ms,
+                          identify_cb callback, void *data) {
+    (void)timeout_ms;
+    inquire(host, address, data)->identify = callback;
+}
+
+static void host_announce(struct host *host, const char *address, uint64_t timeout_ms,
+                          announce_cb callback, void *data) {
+    (void)timeout_ms;
+    if (!node_of(host)->ghost)
+        inquire(host, address, data)->announce = callback;
 }
 
 static void host_fatal(struct host *host, const char *reason) {
@@ -242,21 +255,33 @@ static bool connect_all(void) {
     return any;
 }
 
+static void fail_asking(struct asking *asking, const char *reason) {
+    struct failure failure;
+
+    failure_set(&failure, ERROR_UNAVAILABLE, "%s", reason);
+    if (asking->identify)
+        asking->identify(asking->data, NULL, &failure);
+    else
+        asking->announce(asking->data, NULL, &failure);
+}
+
 static bool answer_askings(void) {
     struct asking *asking = askings;
     struct world_node *asker, *asked;
-    struct failure failure;
+    struct announce_reply reply;
 
     if (!asking)
         return false;
     askings = asking->next;
     asker = &world.nodes[asking->asker];
     asked = &world.nodes[asking->asked];
-    if (is_up(asked) && !links[asker->number][asked->number].cut) {
-        asking->callback(asking->data, node_identity(asked->node), NULL);
+    if (asking->asked == 0 || !is_up(asked) || links[asker->number][asked->number].cut) {
+        fail_asking(asking, "Nobody answers there.");
+    } else if (asking->identify) {
+        asking->identify(asking->data, node_identity(asked->node), NULL);
     } else {
-        failure_set(&failure, ERROR_UNAVAILABLE, "Nobody answers there.");
-        asking->callback(asking->data, NULL, &failure);
+        node_announced(asked->node, node_identity(asker->node), &reply);
+        asking->announce(asking->data, &reply, NULL);
     }
     if (is_up(asker))
         node_flush(asker->node);
@@ -514,9 +539,6 @@ static void drain(struct world_node *node) {
 }
 
 static void leave_askings(unsigned number) {
-    struct failure failure;
-
-    failure_set(&failure, ERROR_UNAVAILABLE, "This node is being stopped.");
     for (struct asking **p = &askings; *p;) {
         struct asking *asking = *p;
 
@@ -525,7 +547,7 @@ static void leave_askings(unsigned number) {
             continue;
         }
         *p = asking->next;
-        asking->callback(asking->data, NULL, &failure);
+        fail_asking(asking, "This node is being stopped.");
         free(asking);
     }
 }
@@ -633,6 +655,7 @@ static void init_node(struct world_node *node, unsigned number) {
                  .linked = host_linked,
                  .set_peers = host_set_peers,
                  .identify = host_identify,
+                 .announce = host_announce,
                  .fatal = host_fatal},
         .bootstrap = number == 1,
         .wake = UINT64_MAX,

@@ -33,6 +33,14 @@ static int on_admit(void *data, const struct identity *from, uint64_t expected,
     return 0;
 }
 
+static void on_announced(void *data, const struct identity *from, struct announce_reply *ret) {
+    struct node *node = data;
+
+    node->announcements++;
+    failure_set(&ret->said, ERROR_NOT_LEADER, "%s, ask\nelsewhere.", from->name);
+    strcpy(ret->leader_address, from->client_address);
+}
+
 static int on_check_welcome(void *data, const struct identity *from, uint64_t expected,
                             struct failure *failure) {
     struct node *node = data;
@@ -77,6 +85,7 @@ void node_start(struct world *world, size_t n, unsigned port) {
     options.handler = (struct links_handler){.data = node,
                                              .identity = on_identity,
                                              .admit = on_admit,
+                                             .announced = on_announced,
                                              .check_welcome = on_check_welcome,
                                              .receive = on_receive};
     snprintf(address, sizeof address, "127.0.0.1:%u", port);

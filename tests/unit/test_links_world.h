@@ -27,6 +27,7 @@ struct node {
     enum error_code welcomes;
     bool receives_badly;
     unsigned admitted;
+    unsigned announcements;
     struct received received[RECEIVED_MAX];
     size_t received_count;
 };

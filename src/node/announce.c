@@ -1,0 +1,224 @@
+/*
+ * announce: a member that was started at other addresses than the configuration says tells the
+ * members that it knows, one after the other, until one is the leader, and again until the
+ * configuration has them. Whatever it is told here the leader looks at for itself.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "node/node_internal.h"
+
+enum {
+    ANSWER_MS = 5000,
+    PAUSE_MS = 1000, /* after an answer */
+    RETRY_MS = 200,  /* after none */
+    MOVE_MS = 30 * 1000,
+};
+
+static bool is_there(const struct server *server, const struct identity *identity) {
+    return strcmp(server->peer_address, identity->peer_address) == 0 &&
+           strcmp(server->client_address, identity->client_address) == 0;
+}
+
+void announce_update_peers(struct node *node, const struct configuration *peers) {
+    const struct server *self = configuration_find(peers, node->identity.member_id);
+
+    node->announcement.misplaced = self && !is_there(self, &node->identity);
+}
+
+static bool is_wanted(const struct node *node) {
+    return node->announcement.misplaced && !node->stopping && !node_is_removed(node);
+}
+
+/* ---- moving, as leader ---- */
+
+static void say_not_moved(const struct node *node, const struct failure *failure) {
+    const struct announcement *announcement = &node->announcement;
+    struct journal_event event = JOURNAL_EVENT(MESSAGE_MEMBER_NOT_MOVED);
+
+    if (failure->code == ERROR_BUSY || failure->code == ERROR_NOT_LEADER ||
+        strcmp(failure->message, announcement->failure.message) == 0)
+        return;
+    journal_field(&event, "RAFTKV_MEMBER=%s", announcement->move.name);
+    journal_with(LOG_WARNING, event.fields, "Member %s says that it is at %s now: %s",
+                 announcement->move.name, announcement->move.peer_address, failure->message);
+}
+
+static void move_done(struct change *change, const struct failure *failure, uint64_t index,
+                      const char *leader) {
+    struct node *node = container_of(change, struct node, announcement.move);
+    struct announcement *announcement = &node->announcement;
+
+    (void)index;
+    (void)leader;
+    announcement->moving = false;
+    announcement->failed = failure ? change->member_id : 0;
+    if (failure) {
+        say_not_moved(node, failure);
+        announcement->failure = *failure;
+    } else {
+        announcement->failure = (struct failure){0};
+    }
+}
+
+static void move(struct node *node, const struct identity *mover) {
+    struct change *change = &node->announcement.move;
+
+    *change = (struct change){
+        .kind = CHANGE_MOVE,
+        .member_id = mover->member_id,
+        .deadline = node->host->now(node->host) + MOVE_MS,
+        .done = move_done,
+    };
+    snprintf(change->name, sizeof change->name, "%s", mover->name);
+    snprintf(change->peer_address, sizeof change->peer_address, "%s", mover->peer_address);
+    node->announcement.moving = true;
+    member_change(node->member, change);
+}
+
+/* ---- being told ---- */
+
+static void reply(struct announce_reply *ret, enum error_code code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void reply(struct announce_reply *ret, enum error_code code, const char *format, ...) {
+    va_list arguments;
+
+    *ret = (struct announce_reply){.said.code = code};
+    va_start(arguments, format);
+    vsnprintf(ret->said.message, sizeof ret->said.message, format, arguments);
+    va_end(arguments);
+}
+
+/* Who is to be told instead. */
+static void name_leader(const struct node *node, const struct member_view *view,
+                        struct announce_reply *ret) {
+    const struct server *leader =
+        configuration_find(member_configuration(node->member), view->leader);
+
+    if (view->leader == 0 || view->leader == view->id || !leader) {
+        reply(ret, ERROR_NO_LEADER, "%s knows of no leader now.", node->identity.name);
+        return;
+    }
+    reply(ret, ERROR_NOT_LEADER, "The leader is %s at %s.", leader->name, leader->peer_address);
+    strcpy(ret->leader_address, leader->peer_address);
+}
+
+/* The change goes on after the answer; what became of it is the answer to the next announcement. */
+static void told_of_move(struct node *node, const struct identity *from,
+                         struct announce_reply *ret) {
+    struct announcement *announcement = &node->announcement;
+
+    if (announcement->moving) {
+        reply(ret, announcement->move.member_id == from->member_id ? ERROR_OK : ERROR_BUSY,
+              "Member %s is being moved.", announcement->move.name);
+        return;
+    }
+    if (announcement->failed == from->member_id)
+        ret->said = announcement->failure;
+    else
+        reply(ret, ERROR_OK, "It is being moved.");
+    move(node, from);
+}
+
+void node_announced(struct node *node, const struct identity *from, struct announce_reply *ret) {
+    const struct server *server;
+    struct member_view view;
+
+    *ret = (struct announce_reply){0};
+    if (doors_check_identity(node, from, &ret->said) != 0)
+        return;
+    member_get_view(node->member, &view);
+    server = configuration_find(member_configuration(node->member), from->member_id);
+    if (!view.serving)
+        name_leader(node, &view, ret);
+    else if (!server)
+        reply(ret, ERROR_NOT_FOUND, "%s is not a member of the cluster.", from->name);
+    else if (is_there(server, from))
+        reply(ret, ERROR_OK, "That is where the configuration says.");
+    else
+        told_of_move(node, from, ret);
+    node_flush(node);
+}
+
+/* ---- telling ---- */
+
+static void say(struct node *node, const char *text) {
+    char *said = node->announcement.said;
+
+    if (strcmp(said, text) == 0)
+        return;
+    snprintf(said, sizeof node->announcement.said, "%s", text);
+    journal(LOG_WARNING, "The cluster does not know yet that this node is at %s: %s",
+            node->identity.peer_address, text);
+}
+
+static void answered(void *data, const struct announce_reply *announced,
+                     const struct failure *failure) {
+    struct node *node = data;
+    struct announcement *announcement = &node->announcement;
+    uint64_t now = node->host->now(node->host);
+
+    announcement->under_way = false;
+    announcement->next_at = now + (failure ? RETRY_MS : PAUSE_MS);
+    if (failure)
+        return;
+    if (announced->leader_address[0] && !announcement->followed) {
+        strcpy(announcement->leader_address, announced->leader_address);
+        announcement->next_at = now;
+    }
+    announcement->followed = announcement->leader_address[0];
+    if (announced->said.code != ERROR_OK && announced->said.code != ERROR_NOT_LEADER)
+        say(node, announced->said.message);
+}
+
+/* The leader, as far as it is known, then each of the others. */
+static void next_address(struct node *node, char *ret) {
+    struct announcement *announcement = &node->announcement;
+    unsigned turn = announcement->turn++;
+    struct configuration members;
+    const struct server *server;
+    struct member_view view;
+
+    member_get_view(node->member, &view);
+    member_peers(node->member, &members);
+    turn %= (unsigned)members.count + 1;
+    server = turn == 0 ? configuration_find(&members, view.leader) : &members.servers[turn - 1];
+    if (server && server->id != view.id)
+        strcpy(ret, server->peer_address);
+}
+
+void announce_tick(struct node *node) {
+    struct announcement *announcement = &node->announcement;
+    uint64_t now = node->host->now(node->host);
+    char address[ADDRESS_MAX + 1] = "";
+    struct member_view view;
+
+    if (now < announce_deadline(node))
+        return;
+    announcement->next_at = now + PAUSE_MS;
+    member_get_view(node->member, &view);
+    if (view.state == MEMBER_LEADER) {
+        announcement->next_at = now + RETRY_MS;
+        if (view.serving && !announcement->moving)
+            move(node, &node->identity);
+        return;
+    }
+    strcpy(address, announcement->leader_address);
+    announcement->leader_address[0] = 0;
+    if (!address[0])
+        next_address(node, address);
+    if (!address[0]) {
+        announcement->next_at = now + RETRY_MS;
+        return;
+    }
+    announcement->under_way = true;
+    node->host->announce(node->host, address, ANSWER_MS, answered, node);
+}
+
+uint64_t announce_deadline(const struct node *node) {
+    if (node->announcement.under_way || !is_wanted(node))
+        return UINT64_MAX;
+    return node->announcement.next_at;
+}
