@@ -175,6 +175,7 @@ struct member {
     struct server removed;    /* a server that was removed (id 0: none), and is told so ... */
     uint64_t removed_until;   /* ... until then */
     uint64_t removed_told;
+    bool removed_linked; /* when it was told: it leaves, and what comes back was told before */
 };
 
 /* member.c: the only caller of raft_step(). Takes care of all of the update. False: the member has

@@ -72,12 +72,15 @@ void promotion_say_goodbye(struct member *member, const struct server *server) {
     member->removed = *server;
     member->removed_until = member_now(member) + GOODBYE_MS;
     member->removed_told = 0;
+    member->removed_linked = false;
 }
 
 static void advance_goodbye(struct member *member) {
     uint64_t now = member_now(member);
+    bool linked = member->host->linked(member->host, member->removed.id);
+    bool has_left = member->removed_linked && !linked;
 
-    if (now >= member->removed_until || !member_is_leader(member)) {
+    if (now >= member->removed_until || has_left || !member_is_leader(member)) {
         member->removed.id = 0;
         member_changed(member);
         return;
@@ -85,6 +88,7 @@ static void advance_goodbye(struct member *member) {
     if (now - member->removed_told < member->heartbeat)
         return;
     member->removed_told = now;
+    member->removed_linked = linked;
     send_removed(member, member->removed.id, member->committed.index);
 }
 

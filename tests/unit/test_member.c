@@ -325,6 +325,30 @@ static void a_leader_that_takes_leave_of_a_removed_member_does_not_spin(void **s
     }
 }
 
+static uint64_t removed;
+
+static bool the_removed_one_knows(void) {
+    struct member_view view;
+
+    member_get_view(world_node(removed)->member, &view);
+    return view.removed;
+}
+
+static void a_removed_member_that_has_left_may_come_back_to_be_added_again(void **state) {
+    uint64_t leader = world_leader();
+    char name[] = "node0";
+
+    (void)state;
+    removed = other_than(leader);
+    name[4] = (char)('0' + removed);
+    world_change(leader, &change, CHANGE_REMOVE, name);
+    assert_true(world_run(the_removed_one_knows, 1000));
+    world_crash(removed);
+    world_pass(2 * HEARTBEAT_MS);
+    world_restart(removed);
+    assert_false(world_run(the_removed_one_knows, 10 * HEARTBEAT_MS));
+}
+
 static uint64_t unheard;
 
 static bool drop_results_of_the_unheard(const struct world_message *message,
@@ -779,6 +803,7 @@ int main(void) {
         OWN(L2_a_sole_voter_starts_in_a_new_term_with_its_own_vote),
         THREE(L2_a_leader_hands_over_before_it_is_removed),
         THREE(a_leader_that_takes_leave_of_a_removed_member_does_not_spin),
+        THREE(a_removed_member_that_has_left_may_come_back_to_be_added_again),
         THREE(L2_a_new_leader_hears_the_others_before_it_lets_a_voter_go),
         THREE(L2_a_voter_that_stays_unheard_does_not_count),
         THREE(L19_a_new_leader_hands_over_to_one_that_it_has_not_heard_of_yet),
