@@ -167,10 +167,10 @@ static bool nothing_happened(const Raftkv__V1__Response *response) {
            error->code == RAFTKV__V1__ERROR_CODE__ERROR_CODE_BUSY;
 }
 
-/* After an answer that says nothing happened: whom to ask next, and when. False: no time is left.
- */
+/* After an answer that says nothing happened: whom to ask next, and when. False: no time is left,
+ * or only what was kept for that answer, in which another one might not arrive. */
 static bool prepare_retry(struct tcp_transport *t, const Raftkv__V1__Response *response,
-                          unsigned retries) {
+                          unsigned retries, uint64_t margin) {
     const char *leader = response->error->leader_address;
     uint64_t delay = RETRY_DELAY_MIN_MS;
     bool redirected = leader && retries < REDIRECTS_MAX && address_valid(leader) &&
@@ -180,7 +180,7 @@ static bool prepare_retry(struct tcp_transport *t, const Raftkv__V1__Response *r
         delay *= 2;
     if (redirected)
         delay = 0;
-    if (transport_left(t->deadline) <= delay)
+    if (transport_left(t->deadline) <= delay + margin)
         return false;
     next_target(t);
     if (redirected)
@@ -195,6 +195,7 @@ static int tcp_call(struct transport *base, Raftkv__V1__Request *request,
                     Raftkv__V1__Response **ret, struct failure *failure) {
     struct tcp_transport *t = container_of(base, struct tcp_transport, base);
     bool writes = transport_request_writes(request);
+    uint64_t margin = transport_margin(transport_left(t->deadline));
     size_t failed = 0; /* endpoints in a row that were no use */
     unsigned retries = 0;
 
@@ -205,7 +206,7 @@ static int tcp_call(struct transport *base, Raftkv__V1__Request *request,
             attempt(t, request, failed < t->count ? t->count - failed - 1 : 0, ret, failure);
 
         if (result == ATTEMPT_ANSWERED) {
-            if (!nothing_happened(*ret) || !prepare_retry(t, *ret, retries))
+            if (!nothing_happened(*ret) || !prepare_retry(t, *ret, retries, margin))
                 return 0;
             raftkv__v1__response__free_unpacked(TAKE(*ret), NULL);
             retries++;

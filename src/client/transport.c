@@ -19,11 +19,14 @@ uint64_t transport_left(uint64_t deadline) {
     return deadline > now ? deadline - now : 0;
 }
 
+uint64_t transport_margin(uint64_t left) {
+    return left / 10 < ANSWER_MARGIN_MAX_MS ? left / 10 : ANSWER_MARGIN_MAX_MS;
+}
+
 uint32_t transport_timeout_for_node(uint64_t deadline) {
     uint64_t left = transport_left(deadline);
-    uint64_t margin = left / 10 < ANSWER_MARGIN_MAX_MS ? left / 10 : ANSWER_MARGIN_MAX_MS;
 
-    left -= margin;
+    left -= transport_margin(left);
     if (left > REQUEST_TIMEOUT_MAX_MS)
         return REQUEST_TIMEOUT_MAX_MS;
     return left ? (uint32_t)left : 1; /* 0 would mean the node's default */

@@ -74,6 +74,8 @@ static inline struct transport *transport_free(struct transport *transport) {
 uint64_t transport_now(void);
 /* Milliseconds until the deadline, 0 when it has passed. */
 uint64_t transport_left(uint64_t deadline);
+/* Of so many milliseconds, those that are kept for the node's answer to arrive. */
+uint64_t transport_margin(uint64_t left);
 /*
  * What to tell the node as its time limit: a little less than what is left, so that its own answer,
  * which knows more than "no answer", still arrives in time.

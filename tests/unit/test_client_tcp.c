@@ -1,6 +1,7 @@
 /* The transport over TCP: what it sends again, and what never. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,7 +19,7 @@
 #include "client/stream.h"
 #include "client/transport.h"
 
-enum { TIMEOUT_MS = 5000 };
+enum { TIMEOUT_MS = 60 * 1000 }; /* only a test that fails waits that long */
 
 /* A server of one connection after the other. `behave` answers each request. */
 struct server {
@@ -100,6 +101,12 @@ static bool know_no_leader(struct server *server, int fd, const Raftkv__V1__Requ
     (void)server;
     send_error(fd, request->id, ERROR_NO_LEADER, NULL);
     return true;
+}
+
+/* As a node does: for as long as it was given. */
+static bool wait_for_a_leader(struct server *server, int fd, const Raftkv__V1__Request *request) {
+    poll(NULL, 0, (int)request->timeout_ms);
+    return know_no_leader(server, fd, request);
 }
 
 static bool have_a_defect(struct server *server, int fd, const Raftkv__V1__Request *request) {
@@ -295,7 +302,7 @@ static void a_silent_node_makes_a_write_time_out_with_an_unknown_outcome(void **
     (void)state;
     start(&silent, say_nothing, NULL);
     start(&good, answer, NULL);
-    outcome = ask(true, 200, silent.address, good.address);
+    outcome = ask(true, 2000, silent.address, good.address);
     stop(&silent);
     stop(&good);
     assert_int_equal(outcome.result, ERROR_TIMEOUT);
@@ -326,7 +333,8 @@ static void redirects_in_a_circle_end_at_the_deadline(void **state) {
     start(&first, redirect, NULL);
     start(&second, redirect, first.address);
     first.leader = second.address;
-    outcome = ask(true, 500, first.address, NULL);
+    outcome =
+        ask(true, 2500, first.address, NULL); /* of which nobody waits for the last half a second */
     stop(&first);
     stop(&second);
     assert_int_equal(outcome.result, 0);
@@ -352,11 +360,21 @@ static void no_leader_is_reported_once_the_time_is_over(void **state) {
 
     (void)state;
     start(&lost, know_no_leader, NULL);
-    outcome = ask(true, 300, lost.address, NULL);
+    outcome = ask(true, 2000, lost.address, NULL);
     stop(&lost);
     assert_int_equal(outcome.result, 0);
     assert_int_equal(outcome.error, ERROR_NO_LEADER);
     assert_in_range(lost.requests, 2, 20);
+}
+
+static void a_node_that_has_used_all_its_time_is_not_asked_again(void **state) {
+    struct server lost;
+
+    (void)state;
+    start(&lost, wait_for_a_leader, NULL);
+    ask(true, 1000, lost.address, NULL);
+    stop(&lost);
+    assert_int_equal(lost.requests, 1);
 }
 
 static void any_other_error_is_final(void **state) {
@@ -385,6 +403,7 @@ int main(void) {
         cmocka_unit_test(redirects_in_a_circle_end_at_the_deadline),
         cmocka_unit_test(a_busy_node_is_asked_again),
         cmocka_unit_test(no_leader_is_reported_once_the_time_is_over),
+        cmocka_unit_test(a_node_that_has_used_all_its_time_is_not_asked_again),
         cmocka_unit_test(any_other_error_is_final),
     };
 
