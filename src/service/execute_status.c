@@ -95,13 +95,15 @@ size_t service_local_members(struct service *service,
     return configuration->count;
 }
 
+enum { SEATS_MAX = MEMBERS_MAX + 1 };
+
 /* The answers to one status request with `cluster`. */
 struct collection {
     Raftkv__V1__MemberStatus *self;
     size_t count;
-    size_t missing; /* members that were asked and may still answer */
-    Raftkv__V1__MemberStatus *members[MEMBERS_MAX]; /* owned, but where it is self */
-    uint64_t questions[MEMBERS_MAX];                /* forward ids; 0: none under way */
+    size_t missing;                               /* members that were asked and may still answer */
+    Raftkv__V1__MemberStatus *members[SEATS_MAX]; /* owned, but where it is self */
+    uint64_t questions[SEATS_MAX];                /* forward ids; 0: none under way */
 };
 
 static void collection_free(struct collection *collection) {
@@ -247,6 +249,10 @@ static void collect(struct call *call) {
         else
             ask(call, i, server, timeout);
     }
+    /* After a restart the configuration may be one from before it was added. */
+    if (configuration->count > 0 &&
+        !configuration_find(configuration, service->identity->member_id))
+        collection->members[collection->count++] = collection->self;
     if (collection->missing == 0)
         collection_finish(call);
 }

@@ -65,6 +65,28 @@ static void a_node_in_no_configuration_has_no_role(void **state) {
     caller_clear(&caller);
 }
 
+static void
+a_node_that_its_configuration_does_not_name_shows_itself_beside_the_members(void **state) {
+    struct caller caller = {0};
+    const Raftkv__V1__StatusResponse *status;
+
+    (void)state;
+    world.configuration.servers[0] = world.configuration.servers[2];
+    world.configuration.count = 2;
+    ask(&caller, status_request(true));
+    answer_status(0, NODE_C, 30, 25);
+    answer_status(1, NODE_B, 28, 28);
+    assert_body(&caller, RAFTKV__V1__RESPONSE__BODY_STATUS);
+    status = caller.response->status;
+    assert_int_equal(status->n_members, 3);
+    assert_int_equal(status->members[0]->id, NODE_C);
+    assert_int_equal(status->members[1]->id, NODE_B);
+    assert_int_equal(status->members[2]->id, NODE_A);
+    assert_true(status->members[2]->answers);
+    assert_int_equal(status->members[2]->lag, 12);
+    caller_clear(&caller);
+}
+
 static void the_status_of_the_cluster_asks_every_other_member(void **state) {
     struct caller caller = {0};
     Raftkv__V1__StatusResponse *status;
@@ -348,6 +370,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(status_is_local_and_needs_no_leader),
         TEST(a_node_in_no_configuration_has_no_role),
+        TEST(a_node_that_its_configuration_does_not_name_shows_itself_beside_the_members),
         TEST(the_status_of_the_cluster_asks_every_other_member),
         TEST(a_member_that_does_not_answer_is_shown_as_silent_after_2_seconds),
         TEST(the_status_of_the_cluster_keeps_an_earlier_deadline),
