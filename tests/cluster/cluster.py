@@ -159,7 +159,7 @@ class Node:
     def wait_until_it_answers(self):
         def answers():
             assert self.is_running(), f"{self.name} ended: {self.said()[-2000:]}"
-            with self.client(limit=5) as client:
+            with self.client(limit=30) as client:
                 return client.status()
 
         return wait_until(f"{self.name} answers", answers)

@@ -9,6 +9,7 @@ import time
 from client import Client
 from cluster import RAFTKV_BENCH, run
 from protocol import raftkv
+from waiting import LIMIT
 
 
 def _bench(cluster, *words, timeout):
@@ -22,7 +23,7 @@ def _bench(cluster, *words, timeout):
 def fill(cluster, keys, value_size):
     """Writes each key once, hundreds at a time."""
     words = ["get", f"--keys={keys}", f"--value-size={value_size}", "--consistency=stale"]
-    _bench(cluster, *words, "--seconds=0.1", "--warmup=0", timeout=60 + keys // 300)
+    _bench(cluster, *words, "--seconds=0.1", "--warmup=0", timeout=600 + keys // 300)
 
 
 def overwrite(cluster, writes, keys, value_size, limit):
@@ -81,7 +82,7 @@ class SteadyLoad:
             while not self.stopping.is_set():
                 self._write_what_is_due()
                 self._read(max(0, self._next_due() - time.monotonic()))
-            while self.due and self._read(20):
+            while self.due and self._read(LIMIT):
                 pass
         except Exception as error:  # shown by whoever looks, in the main thread
             self.failure = repr(error)

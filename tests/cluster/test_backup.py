@@ -297,6 +297,6 @@ def test_a_node_without_a_state_has_nothing_to_back_up(make_cluster):
     node = cluster.make_node()
     node.start()
     file = cluster.directory / "backup"
-    result = raftkvctl(node, "--timeout=2", "backup", file)
+    result = raftkvctl(node, "backup", file)
     assert result.returncode == 22 and "raftkvctl: Unavailable: " in result.stderr
     assert not file.exists()

@@ -14,7 +14,7 @@ from client import Client, is_retriable
 from cluster import RAFTKVCTL, environment
 from figures import Peak, disk_use, percentile, record
 from load import SteadyLoad, fill, overwrite
-from waiting import SANITIZED, wait_until
+from waiting import PATIENT, SANITIZED, wait_until
 from writers import Writers, assert_nothing_is_lost
 
 MIB = 1 << 20
@@ -23,13 +23,14 @@ VALUE_SIZE = 256
 LOG_OVERHEAD = 128  # bytes an entry of the log takes at most beyond its value, with these keys
 # How long the longest test may write before it says how far it has come.
 OVERWRITING_MAX_S = float(os.environ.get("RAFTKV_LONG_SECONDS", 3600))
-FREQUENT = ("[Raft]", "SnapshotEntries=2000", "TrailingEntries=1000")
+FREQUENT = (*PATIENT, "SnapshotEntries=2000", "TrailingEntries=1000")
+LARGE = (*PATIENT, "SnapshotBytes=8M", "TrailingBytes=4M")
 FORMS = [pytest.param(False, id="short"), pytest.param(True, id="long", marks=pytest.mark.long)]
 in_both_forms = pytest.mark.parametrize("long", FORMS)
 
 
-def settle(what, condition, long):
-    return wait_until(what, condition, limit=1800 if long else 120, interval=0.1)
+def settle(what, condition):
+    return wait_until(what, condition, limit=1800, interval=0.1)
 
 
 @in_both_forms
@@ -167,10 +168,10 @@ def assert_all_hold_the_same(cluster, count):
 def test_a_wiped_follower_catches_up_while_a_thousand_writes_a_second_go_on(make_cluster, long):
     keys, rate = (1000000, 1000) if long else (20000, 200 if SANITIZED else 1000)
     value_size = VALUE_SIZE if long else 1024  # so that the first file of the log goes
-    cluster = make_cluster(settings=() if long else FREQUENT)
+    cluster = make_cluster(settings=PATIENT if long else FREQUENT)
     fill(cluster, keys, value_size)
     with SteadyLoad(cluster.leader(), rate, keys, value_size) as load:
-        settle("the load is steady", lambda: len(load.samples) > 2 * rate or load.failure, long)
+        settle("the load is steady", lambda: len(load.samples) > 2 * rate or load.failure)
         began = time.monotonic()
         replacement = Replacement(cluster, long)
         ended = time.monotonic()
@@ -200,7 +201,7 @@ def write_mebibytes(cluster, values):
 @in_both_forms
 def test_a_large_state_is_streamed_in_little_memory(make_cluster, long):
     values = 2048 if long else 64
-    cluster = make_cluster(settings=("[Raft]", "SnapshotBytes=8M", "TrailingBytes=4M"))
+    cluster = make_cluster(settings=LARGE)
     write_mebibytes(cluster, values)
     replacement = Replacement(cluster, long)
     assert_all_hold_the_same(cluster, values)
@@ -213,7 +214,7 @@ def test_a_large_state_is_streamed_in_little_memory(make_cluster, long):
 def test_a_backup_of_a_large_state_takes_little_memory(make_cluster, long, door):
     """While keys behind the large values are overwritten, which are kept aside for it."""
     values, keys = 1024 if long else 64, 10000 if long else 1000
-    cluster = make_cluster(1, settings=("[Raft]", "SnapshotBytes=8M", "TrailingBytes=4M"))
+    cluster = make_cluster(1, settings=LARGE)
     (node,) = cluster.nodes
     fill(cluster, keys, VALUE_SIZE)
     write_mebibytes(cluster, values)
@@ -224,7 +225,7 @@ def test_a_backup_of_a_large_state_takes_little_memory(make_cluster, long, door)
         "bus": [f"--bus={cluster.bus.address}", f"--node={node.name}"],
     }
     with SteadyLoad(node, 200, keys, VALUE_SIZE) as load:
-        settle("the load is steady", lambda: len(load.samples) > 200 or load.failure, long)
+        settle("the load is steady", lambda: len(load.samples) > 200 or load.failure)
         memory, began = Peak(node), time.monotonic()
         command = [RAFTKVCTL, *ways[door], "backup", "-"]
         backup = subprocess.Popen(
@@ -306,7 +307,7 @@ def test_millions_of_overwrites_leave_no_more_than_the_data_and_the_trailing_log
 ):
     writes, keys = (10000000, 10000) if long else (20000, 1000)
     trailing_entries = 10240 if long else 1000
-    cluster = make_cluster(settings=() if long else FREQUENT)
+    cluster = make_cluster(settings=PATIENT if long else FREQUENT)
     end, _ = overwrite_and_record("many overwrites", cluster, long, writes, keys)
     assert end < disk_use_max(keys, VALUE_SIZE, trailing_entries)
 
@@ -324,10 +325,10 @@ def test_overwrites_of_large_values_never_take_more_either(make_cluster, long):
 def compact_everywhere(cluster):
     """As it happens by itself: all nodes reach the same index at about the same time. Returns from
     when to when."""
-    clients = [Client(node.client_port) for node in cluster.nodes]
+    clients = [Client(node.client_port, limit=600) for node in cluster.nodes]
     began = time.monotonic()
     for client in clients:
-        client.send("snapshot", timeout_ms=60000)
+        client.send("snapshot", timeout_ms=600000)
     for client in clients:
         assert not client.receive().HasField("error")
         client.close()
@@ -350,7 +351,7 @@ def test_writes_go_on_during_compactions(make_cluster, long):
     """Their latency is recorded beside that outside of compactions, as medians of rounds. The
     machine's noise is larger than a limit that would be worth testing."""
     keys, rounds, compactions, between = (100000, 7, 4, 2000) if long else (5000, 3, 1, 300)
-    cluster = make_cluster()
+    cluster = make_cluster(settings=PATIENT)
     fill(cluster, keys, VALUE_SIZE)
     figures = {"p50_inside": [], "p50_outside": [], "p99_inside": [], "p99_outside": []}
     took = []
@@ -359,9 +360,9 @@ def test_writes_go_on_during_compactions(make_cluster, long):
             first, windows = len(load.samples), []
             for _ in range(compactions):
                 wanted = len(load.samples) + between
-                settle("writes go on", lambda: len(load.samples) > wanted or load.failure, long)
+                settle("writes go on", lambda: len(load.samples) > wanted or load.failure)
                 windows.append(compact_everywhere(cluster))
-            settle("they end", lambda: len(load.samples) > wanted + between // 2, long)
+            settle("they end", lambda: len(load.samples) > wanted + between // 2)
             took += [end - start for start, end in windows]
             inside, outside = latencies(load, first, windows)
             for part in (50, 99):

@@ -5,7 +5,7 @@ import threading
 import pytest
 from client import Refused
 from protocol import raftkv
-from waiting import LIMIT, wait_until
+from waiting import LIMIT, PATIENT, wait_until
 from cluster import free_port
 from writers import Writers, assert_nothing_is_lost
 
@@ -333,7 +333,7 @@ def test_a_wiped_node_is_refused_until_it_is_removed_and_added_again(make_cluste
 
 
 def test_a_cluster_grows_and_shrinks_under_load(make_cluster):
-    cluster = make_cluster()
+    cluster = make_cluster(settings=PATIENT)
     writers = Writers(cluster.nodes, count=4, writes=10**6).start()
     newcomers = [cluster.make_node() for _ in range(2)]
     for node in newcomers:

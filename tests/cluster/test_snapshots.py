@@ -112,7 +112,7 @@ def test_a_node_without_a_cluster_has_nothing_to_compact(make_cluster):
     cluster = make_cluster(0)
     node = cluster.make_node()
     node.start()
-    result = raftkvctl(node, "--timeout=60", "snapshot", timeout=15)
+    result = raftkvctl(node, "--timeout=600", "snapshot")
     assert result.returncode == 22 and "nothing to compact" in result.stderr
 
 
@@ -194,12 +194,15 @@ def test_a_new_node_joins_a_cluster_whose_log_is_cut(make_cluster):
 
 def wait_until_under_way(sender, receiver):
     """Waits until a good part of the state has arrived, and more is to come. Returns how far it
-    has come."""
+    has come; the receiver is paused, so that nothing changes that."""
 
     def under_way():
-        progress = [p for p in sender.status().sending if p.member == receiver.name]
+        receiver.pause()
         assert not received(receiver), "it was too fast for this test"
-        return progress and progress[0].bytes > MIB and progress[0]
+        progress = [p for p in sender.status().sending if p.member == receiver.name]
+        if progress and progress[0].bytes > MIB:
+            return progress[0]
+        receiver.resume()
 
     return wait_until("the state is on its way", under_way, interval=0.001)
 
@@ -234,6 +237,7 @@ def test_progress_is_shown_on_both_sides(cluster_with_one_behind):
     sending = {m["name"]: m["sending"] for m in as_json["members"]}
     assert sending[other.name] == [] and sending[leader.name][0]["member"] == behind.name
     assert over_bus[0][0] == behind.name and over_bus[0][1] >= progress.bytes
+    behind.resume()
     assert_all_have(cluster, values)
     assert "States on their way" not in raftkvctl(other, "status").stdout
     assert "The state at index" in behind.said() and "Sending the state" in leader.said()
@@ -257,6 +261,7 @@ def test_a_leader_that_is_killed_in_the_middle_leaves_it_to_the_next(cluster_wit
     behind.start()
     wait_until_under_way(leader, behind)
     leader.kill()
+    behind.resume()
     wait_until("the next leader has sent it", lambda: received(behind))
     assert "Sending the state" in other.said()
     cluster.assert_serves()
@@ -269,7 +274,6 @@ def test_a_paused_receiver_goes_on_where_it_was(cluster_with_one_behind):
     cluster, leader, _, behind, values = cluster_with_one_behind
     behind.start()
     wait_until_under_way(leader, behind)
-    behind.pause()
     write(leader, 50, prefix=b"meanwhile/")
     behind.resume()
     assert_all_have(cluster, values)
@@ -296,6 +300,7 @@ def test_a_stream_goes_on_after_its_link_broke(make_cluster):
             for _ in range(2):
                 before = wait_until_under_way(leader, node).bytes
                 proxy.cut()
+                node.resume()
                 wait_until("more arrives", lambda: progress_of(leader, node, before))
             answer = client.receive()
         assert not answer.HasField("error"), answer.error

@@ -266,7 +266,7 @@ class Supervisor:
 
     def last_status(self):
         lines = [line for message in self.messages for line in message.splitlines()]
-        return [line for line in lines if line.startswith("STATUS=")][-1]
+        return [line for line in ["", *lines] if not line or line.startswith("STATUS=")][-1]
 
 
 @pytest.mark.parametrize("number", [SIGTERM, SIGINT], ids=["SIGTERM", "SIGINT"])

@@ -129,7 +129,7 @@ def test_a_leader_that_is_cut_off_is_replaced_and_follows_when_it_is_back(cluste
         other.host.cut_to(leader.host)
     cluster.leader(among=others)
     others[0].ctl("put", "while-cut-off", "written")
-    refused = leader.host.fails("raftkvctl", f"--endpoints={leader.client_address}", "--timeout=2", "put", "x", "y")
+    refused = leader.host.fails("raftkvctl", f"--endpoints={leader.client_address}", "--timeout=10", "put", "x", "y")
     assert refused.status in (15, 17), refused  # NoLeader, or Timeout with an unknown outcome
     term = others[0].status()["term"]
     cluster.heal()

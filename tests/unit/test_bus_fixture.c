@@ -201,7 +201,7 @@ struct fixture *fixture_start_daemon(const char *policy) {
     }
     close(pipes[1]);
     pollfd = (struct pollfd){.fd = pipes[0], .events = POLLIN};
-    assert_int_equal(poll(&pollfd, 1, 20000), 1);
+    assert_int_equal(poll(&pollfd, 1, 120 * 1000), 1);
     n = read(pipes[0], f->address, sizeof f->address - 1);
     assert_true(n > 0);
     f->address[strcspn(f->address, "\n")] = 0;

@@ -83,7 +83,8 @@ static void a_start_that_hangs_asks_no_more(void **state) {
     while (hears(manager, 0))
         heard++;
     start_timeout_end(&timeout);
-    assert_in_range(heard, 1, 3); /* in the beginning, and for what was used until the hang */
+    /* In the beginning, and for what was used until the hang; else it would be asked 20 times. */
+    assert_in_range(heard, 1, 10);
 }
 
 static void nothing_is_asked_for_when_the_start_is_over(void **state) {
