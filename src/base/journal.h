@@ -40,6 +40,9 @@ struct journal_event {
 
 #define JOURNAL_EVENT(message_id) \
     { .fields = {message_id}, .count = 1 }
+/* For a message of no kind that anyone looks for. */
+#define JOURNAL_EVENT_OF_NO_KIND \
+    { .count = 0 }
 /* Adds a field, such as "RAFTKV_TERM=%llu". What is too long is cut off. */
 void journal_field(struct journal_event *event, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -157,12 +157,15 @@ static void told_to_stop(uv_signal_t *handle, int number) {
 }
 
 static void stop_if_removed(struct daemon *daemon) {
+    struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
+
     if (daemon->phase != PHASE_RUNNING || !node_is_removed(daemon->node))
         return;
-    journal(LOG_NOTICE,
-            "%s is no member of the cluster any more and stops, with exit status %d. To add it "
-            "again, start it, and ask the cluster for add-voter.",
-            daemon->options->name, EXIT_STATUS_REMOVED);
+    member_event(&event, node_member(daemon->node), NULL);
+    journal_with(LOG_NOTICE, event.fields,
+                 "%s is no member of the cluster any more and stops, with exit status %d. To add "
+                 "it again, start it, and ask the cluster for add-voter.",
+                 daemon->options->name, EXIT_STATUS_REMOVED);
     daemon->status = EXIT_STATUS_REMOVED;
     begin_stop(daemon, daemon->options->stop_timeout);
 }

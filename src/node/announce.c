@@ -146,12 +146,15 @@ void node_announced(struct node *node, const struct identity *from, struct annou
 
 static void say(struct node *node, const char *text) {
     char *said = node->announcement.said;
+    struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
 
     if (strcmp(said, text) == 0)
         return;
     snprintf(said, sizeof node->announcement.said, "%s", text);
-    journal(LOG_WARNING, "The cluster does not know yet that this node is at %s: %s",
-            node->identity.peer_address, text);
+    node_event(&event, node, 0, node->identity.name);
+    journal_with(LOG_WARNING, event.fields,
+                 "The cluster does not know yet that this node is at %s: %s",
+                 node->identity.peer_address, text);
 }
 
 static void answered(void *data, const struct announce_reply *announced,

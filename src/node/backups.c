@@ -48,6 +48,18 @@ static void end(struct backup *backup) {
         submit(backup, run_close, close_done); /* otherwise when the job is done */
 }
 
+static void say_given_up(const struct backup *backup, uint64_t now) {
+    struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
+
+    node_event(&event, backup->node, backup->index, NULL);
+    journal_with(LOG_NOTICE, event.fields,
+                 "A backup is given up: its client has taken %llu bytes in %llu s, and nothing in "
+                 "the last %llu s.",
+                 (unsigned long long)backup->taken,
+                 (unsigned long long)(now - backup->begun) / 1000,
+                 (unsigned long long)(now - backup->advanced) / 1000);
+}
+
 static void give_up(struct backup *backup, const struct failure *failure) {
     struct service *service = backup->node->service;
     uint64_t token = backup->token;
@@ -85,11 +97,7 @@ void backups_tick(struct node *node) {
 
         if (now < deadline_of(backup))
             continue;
-        journal(LOG_NOTICE,
-                "A backup is given up: its client has taken %llu bytes in %llu s, and nothing in "
-                "the last %llu s.",
-                (unsigned long long)backup->taken, (unsigned long long)(now - backup->begun) / 1000,
-                (unsigned long long)(now - backup->advanced) / 1000);
+        say_given_up(backup, now);
         failure_set(&failure, ERROR_TIMEOUT,
                     "The backup was given up: for %d s its next chunk was not asked for, or less "
                     "than %d bytes a second were taken.",
@@ -190,7 +198,7 @@ static void refuse(struct backup *backup) {
 static void say_read(const struct backup *backup) {
     struct journal_event event = JOURNAL_EVENT(MESSAGE_BACKUP_READ);
 
-    journal_field(&event, "RAFTKV_INDEX=%llu", (unsigned long long)backup->index);
+    node_event(&event, backup->node, backup->index, NULL);
     journal_with(LOG_INFO, event.fields, "A backup of the state at index %llu has been read.",
                  (unsigned long long)backup->index);
 }

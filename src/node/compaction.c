@@ -14,6 +14,7 @@ enum { RETRY_MS = 5 * 1000 };
 
 static void finish(struct node *node, int result) {
     struct compaction *compaction = &node->compaction;
+    struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
 
     compaction->under_way = false;
     if (result == 0) {
@@ -23,7 +24,8 @@ static void finish(struct node *node, int result) {
         compaction->stats.bytes = compaction->covered_bytes;
         compaction->covered_bytes = 0;
     } else if (result != -EAGAIN) {
-        journal(LOG_WARNING, "The log could not be cut: %s.", strerror(-result));
+        node_event(&event, node, compaction->mark.index, NULL);
+        journal_with(LOG_WARNING, event.fields, "The log could not be cut: %s.", strerror(-result));
     }
     compaction->retry_at = result == -ENOSPC ? node->host->now(node->host) + RETRY_MS : 0;
     member_mark_deinit(&compaction->mark);

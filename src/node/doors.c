@@ -191,7 +191,7 @@ void doors_adopt(struct node *node, uint64_t from) {
 
     node->identity.cluster_id = doors_cluster_of(node, from);
     check(node->identity.cluster_id != 0);
-    journal_field(&event, "RAFTKV_CLUSTER=%016llx", (unsigned long long)node->identity.cluster_id);
+    node_event(&event, node, 0, NULL);
     journal_with(LOG_NOTICE, event.fields, "This node joins cluster %016llx.",
                  (unsigned long long)node->identity.cluster_id);
     *adoption = (struct adoption){

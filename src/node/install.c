@@ -30,8 +30,12 @@ static void run_reset(struct job *job) {
 }
 
 static void retry_later(struct node *node) {
+    struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
+
+    node_event(&event, node, node->install.mark->index, NULL);
     if (node->install.retry_at == 0)
-        journal(LOG_ERR, "The disk is full; installing the state waits until there is space.");
+        journal_with(LOG_ERR, event.fields,
+                     "The disk is full; installing the state waits until there is space.");
     node->install.retry_at = node->host->now(node->host) + RETRY_MS;
     space_update(node);
     node_tick(node);
@@ -63,7 +67,7 @@ static void reset_done(struct job *job) {
         storage_fatal(node, "The log can't be emptied behind the installed state", install->result);
         return;
     }
-    journal_field(&event, "RAFTKV_INDEX=%llu", (unsigned long long)install->mark->index);
+    node_event(&event, node, install->mark->index, NULL);
     journal_with(LOG_NOTICE, event.fields, "The state at index %llu is installed.",
                  (unsigned long long)install->mark->index);
     compaction_begin(node, install->mark->index, install->mark->index);

@@ -81,7 +81,7 @@ static int bootstrap(struct node *node, struct log_recovery *recovery, struct fa
             struct journal_event event = JOURNAL_EVENT(MESSAGE_CLUSTER_BEGUN);
 
             node->identity.cluster_id = cluster_id;
-            journal_field(&event, "RAFTKV_CLUSTER=%016llx", (unsigned long long)cluster_id);
+            node_event(&event, node, 0, NULL);
             journal_with(LOG_NOTICE, event.fields, "A new cluster, %016llx, begins with this node.",
                          (unsigned long long)cluster_id);
         }

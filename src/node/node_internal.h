@@ -306,6 +306,11 @@ void install_start(struct node *node, const struct member_mark *mark);
 void install_advance(struct node *node);
 uint64_t install_deadline(const struct node *node);
 
+/* events.c: adds the fields of a message in the journal: the term, the cluster, an index (0: none)
+ * and the name of the member that it is about (NULL: none). */
+void node_event(struct journal_event *event, const struct node *node, uint64_t index,
+                const char *about);
+
 /* backups.c: as struct service_node says */
 int backups_read(void *data, uint64_t *token, uint64_t sequence, struct failure *failure);
 int backups_end(void *data, uint64_t token, struct failure *failure);

@@ -118,12 +118,14 @@ static void run_put(struct job *job) {
 static void say_progress(struct node *node) {
     struct staging *staging = &node->staging;
     uint64_t now = node->host->now(node->host);
+    struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
 
     if (now - staging->last_said < SAY_MS)
         return;
     staging->last_said = now;
-    journal(LOG_INFO, "Receiving the state: %llu of about %llu bytes.",
-            (unsigned long long)staging->bytes, (unsigned long long)staging->total_bytes);
+    node_event(&event, node, staging->header.index, NULL);
+    journal_with(LOG_INFO, event.fields, "Receiving the state: %llu of about %llu bytes.",
+                 (unsigned long long)staging->bytes, (unsigned long long)staging->total_bytes);
 }
 
 static void take_complete(struct node *node) {
@@ -143,15 +145,19 @@ static void take_complete(struct node *node) {
 
 static void put_failed(struct node *node) {
     struct staging *staging = &node->staging;
+    struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
 
+    node_event(&event, node, staging->header.index, NULL);
     if (staging->result == -ENOSPC) {
         /* The stage is lost. The leader's next attempts go unanswered for a while. */
-        journal(LOG_ERR, "The disk is full: the state that arrives can't be staged.");
+        journal_with(LOG_ERR, event.fields,
+                     "The disk is full: the state that arrives can't be staged.");
         node->staging_not_before = node->host->now(node->host) + FULL_DISK_MS;
         discard(node);
         return;
     }
-    journal(LOG_WARNING, "The state that arrives can't be staged: %s", staging->failure.message);
+    journal_with(LOG_WARNING, event.fields, "The state that arrives can't be staged: %s",
+                 staging->failure.message);
     send_ack(node, staging->from, staging->number, 1, false, true);
     discard(node);
 }
@@ -228,7 +234,7 @@ static void begin(struct node *node, uint64_t from, const Raftkv__V1__SnapshotPa
                 .configuration_size = part->configuration.len,
             },
     };
-    journal_field(&event, "RAFTKV_INDEX=%llu", (unsigned long long)part->index);
+    node_event(&event, node, part->index, NULL);
     journal_with(LOG_NOTICE, event.fields, "The leader sends the state at index %llu.",
                  (unsigned long long)part->index);
 }

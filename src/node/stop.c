@@ -16,7 +16,7 @@ static void transfer_done(struct change *change, const struct failure *failure, 
     (void)index;
     node->transfer_under_way = false;
     node->transferred_at = node->host->now(node->host);
-    member_say_handed_over(LOG_INFO, leader, failure);
+    member_say_handed_over(node->member, LOG_INFO, leader, failure);
 }
 
 static bool has_other_voter(const struct node *node) {

@@ -27,8 +27,7 @@ static const char *name_of(const struct node *node, uint64_t id) {
 }
 
 static void take_fields(const struct stream *stream, struct journal_event *event) {
-    journal_field(event, "RAFTKV_INDEX=%llu", (unsigned long long)stream->mark.index);
-    journal_field(event, "RAFTKV_MEMBER=%s", name_of(stream->node, stream->to));
+    node_event(event, stream->node, stream->mark.index, name_of(stream->node, stream->to));
 }
 
 static void say_sending(const struct stream *stream) {
@@ -46,6 +45,15 @@ static void say_sent(const struct stream *stream) {
     take_fields(stream, &event);
     journal_with(LOG_NOTICE, event.fields, "The state at index %llu is complete on %s.",
                  (unsigned long long)stream->mark.index, name_of(stream->node, stream->to));
+}
+
+static void say_failed(const struct stream *stream) {
+    struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
+
+    take_fields(stream, &event);
+    journal_with(LOG_WARNING, event.fields, "The state can't be sent to %s: %s.",
+                 name_of(stream->node, stream->to),
+                 strerror(stream->result < 0 ? -stream->result : EBUSY));
 }
 
 static struct stream *find(struct node *node, uint64_t to) {
@@ -117,8 +125,7 @@ static void next_done(struct job *job) {
     }
     if (stream->result != 0 || stream->abandoned) {
         if (stream->result != 0)
-            journal(LOG_WARNING, "The state can't be sent to %s: %s.", name_of(node, stream->to),
-                    strerror(stream->result < 0 ? -stream->result : EBUSY));
+            say_failed(stream);
         close_stream(stream);
         return;
     }
@@ -198,14 +205,17 @@ static void ask_for_stage(struct stream *stream) {
 static void say_progress(struct stream *stream) {
     uint64_t now = stream->node->host->now(stream->node->host);
     uint64_t ms = now - stream->begun;
+    struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
 
     if (now - stream->last_said < SAY_MS)
         return;
     stream->last_said = now;
-    journal(LOG_INFO, "Sending the state to %s: %llu of about %llu bytes, %llu bytes a second.",
-            name_of(stream->node, stream->to), (unsigned long long)stream->bytes,
-            (unsigned long long)stream->total_bytes,
-            (unsigned long long)(ms ? stream->bytes * 1000 / ms : 0));
+    take_fields(stream, &event);
+    journal_with(LOG_INFO, event.fields,
+                 "Sending the state to %s: %llu of about %llu bytes, %llu bytes a second.",
+                 name_of(stream->node, stream->to), (unsigned long long)stream->bytes,
+                 (unsigned long long)stream->total_bytes,
+                 (unsigned long long)(ms ? stream->bytes * 1000 / ms : 0));
 }
 
 static void advance(struct stream *stream) {

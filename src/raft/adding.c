@@ -85,10 +85,10 @@ static int check_identity(const struct member *member, const struct change *chan
     return 0;
 }
 
-static void say_adding(const struct server *newcomer) {
+static void say_adding(const struct member *member, const struct server *newcomer) {
     struct journal_event event = JOURNAL_EVENT(MESSAGE_MEMBER_ADDING);
 
-    journal_field(&event, "RAFTKV_MEMBER=%s", newcomer->name);
+    member_event(&event, member, newcomer->name);
     journal_with(LOG_NOTICE, event.fields, "Adding member %s at %s.", newcomer->name,
                  newcomer->peer_address);
 }
@@ -128,7 +128,7 @@ static void add_identified(struct member *member, const struct identity *identit
         configuration_add(&configuration, &newcomer);
     if (member->removed.id == newcomer.id)
         member->removed.id = 0; /* it is welcome again */
-    say_adding(&newcomer);
+    say_adding(member, &newcomer);
     membership_commit(member, &configuration);
 }
 

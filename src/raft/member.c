@@ -51,11 +51,17 @@ static enum member_state state_of(const struct raft *raft) {
     }
 }
 
+void member_event(struct journal_event *event, const struct member *member, const char *about) {
+    journal_field(event, "RAFTKV_TERM=%llu", member->raft.current_term);
+    if (about)
+        journal_field(event, "RAFTKV_MEMBER=%s", about);
+}
+
 static void say_state(const struct member *member) {
     static const char *const words[] = {"a follower", "a candidate", "the leader"};
     struct journal_event event = JOURNAL_EVENT(MESSAGE_STATE_CHANGED);
 
-    journal_field(&event, "RAFTKV_TERM=%llu", member->raft.current_term);
+    member_event(&event, member, NULL);
     journal_field(&event, "RAFTKV_STATE=%s",
                   member->state == MEMBER_LEADER      ? "leader"
                   : member->state == MEMBER_CANDIDATE ? "candidate"
@@ -203,6 +209,24 @@ static void settle_change(struct member *member, const struct raft_message *next
         member_step(member, &event);
 }
 
+static void say_expelled(const struct member *member) {
+    struct journal_event event = JOURNAL_EVENT(MESSAGE_CLUSTER_LEFT);
+
+    if (member->expelled)
+        return;
+    member_event(&event, member, NULL);
+    journal_with(LOG_NOTICE, event.fields, "The cluster has removed this node.");
+}
+
+static void say_dropped(const struct member *member, uint64_t from, const char *reason) {
+    struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
+
+    member_event(&event, member, NULL);
+    journal_field(&event, "RAFTKV_MEMBER_ID=%016llx", (unsigned long long)from);
+    journal_with(LOG_DEBUG, event.fields, "A message of member %016llx was dropped: %s.",
+                 (unsigned long long)from, reason);
+}
+
 int member_receive(struct member *member, uint64_t from, const Raftkv__V1__PeerMessage *peer,
                    const char **ret_reason) {
     struct raft_message message;
@@ -215,9 +239,7 @@ int member_receive(struct member *member, uint64_t from, const Raftkv__V1__PeerM
         if (!configuration_find(&member->committed, from) ||
             peer->removed->configuration_index <= member->committed.index)
             return 0;
-        if (!member->expelled)
-            journal_with(LOG_NOTICE, (const char *const[]){MESSAGE_CLUSTER_LEFT, NULL},
-                         "The cluster has removed this node.");
+        say_expelled(member);
         member->expelled = true;
         member_changed(member);
         return 0;
@@ -231,8 +253,7 @@ int member_receive(struct member *member, uint64_t from, const Raftkv__V1__PeerM
     member->guard.applied_index = member->applied_index;
     verdict = guard_receive(&member->guard, &member->raft, &message, ret_reason);
     if (verdict != GUARD_PASS) {
-        journal(LOG_DEBUG, "A message of member %016llx was dropped: %s.", (unsigned long long)from,
-                *ret_reason);
+        say_dropped(member, from, *ret_reason);
         codec_free(&message);
         return verdict == GUARD_CLOSE ? -EBADMSG : 0;
     }
@@ -324,10 +345,12 @@ bool member_leader_recent(const struct member *member) {
            member_now(member) - member->leader_heard < 2 * member->election_timeout;
 }
 
-void member_say_handed_over(int priority, const char *leader, const struct failure *failure) {
+void member_say_handed_over(const struct member *member, int priority, const char *leader,
+                            const struct failure *failure) {
     struct journal_event event =
         JOURNAL_EVENT(failure ? MESSAGE_LEADERSHIP_KEPT : MESSAGE_LEADERSHIP_HANDED_OVER);
 
+    member_event(&event, member, NULL);
     if (failure) {
         journal_with(priority, event.fields, "Leadership was not handed over: %s",
                      failure->message);

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/journal.h"
 #include "base/error.h"
 #include "base/host.h"
 #include "base/limits.h"
@@ -64,9 +65,13 @@ struct member_view {
     bool removed;
 };
 void member_get_view(const struct member *member, struct member_view *ret);
+/* Adds the fields of a message in the journal that is about elections, members or snapshots: the
+ * term, and the name of the member that it is about (NULL: none). */
+void member_event(struct journal_event *event, const struct member *member, const char *about);
 /* Says how the attempt to give leadership away ended: with the name of the new leader, or a
  * failure. */
-void member_say_handed_over(int priority, const char *leader, const struct failure *failure);
+void member_say_handed_over(const struct member *member, int priority, const char *leader,
+                            const struct failure *failure);
 /* What a member has counted since it was started. */
 struct member_statistics {
     uint64_t elections; /* that it called, pre-votes included */

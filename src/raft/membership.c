@@ -97,7 +97,8 @@ void membership_commit(struct member *member, const struct configuration *config
     membership_fail(member, &failure);
 }
 
-static void say_changed(const struct change *change) {
+static void say_changed(const struct member *member) {
+    const struct change *change = member->change;
     static const struct {
         const char *id, *words;
     } said[] = {
@@ -107,7 +108,7 @@ static void say_changed(const struct change *change) {
     };
     struct journal_event event = JOURNAL_EVENT(said[change->kind].id);
 
-    journal_field(&event, "RAFTKV_MEMBER=%s", change->name);
+    member_event(&event, member, change->name);
     journal_with(LOG_NOTICE, event.fields, "Member %s was %s.", change->name,
                  said[change->kind].words);
 }
@@ -125,7 +126,7 @@ void membership_applied(struct member *member, uint64_t index) {
     if (change->kind == CHANGE_MOVE)
         moving_say(member);
     else
-        say_changed(change);
+        say_changed(member);
     membership_finish(member, NULL, index, NULL);
 }
 
@@ -264,11 +265,14 @@ static void advance_transfer(struct member *member) {
 /* Whoever forces a change knows that voters which don't answer now come back: until then nothing is
  * committed. The last voter can't be let go by force either. */
 static bool may_force(const struct member *member, const struct failure *against) {
+    struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
+
     if (!member->change->force || configuration_voters(&member->committed) == 1)
         return false;
-    journal(LOG_WARNING, "Member %s is %s by force: %s", member->change->name,
-            member->change->kind == CHANGE_REMOVE ? "removed" : "made a non-voter",
-            against->message);
+    member_event(&event, member, member->change->name);
+    journal_with(LOG_WARNING, event.fields, "Member %s is %s by force: %s", member->change->name,
+                 member->change->kind == CHANGE_REMOVE ? "removed" : "made a non-voter",
+                 against->message);
     return true;
 }
 

@@ -15,8 +15,7 @@ void moving_say(const struct member *member) {
 
     if (!server)
         return;
-    journal_field(&event, "RAFTKV_TERM=%llu", member->raft.current_term);
-    journal_field(&event, "RAFTKV_MEMBER=%s", server->name);
+    member_event(&event, member, server->name);
     journal_with(LOG_NOTICE, event.fields, "Member %s is at %s now, and at %s for clients.",
                  server->name, server->peer_address, server->client_address);
 }

@@ -28,8 +28,7 @@ static void promote(struct member *member, const struct server *server) {
     struct configuration configuration = member->committed;
     struct journal_event event = JOURNAL_EVENT(MESSAGE_MEMBER_PROMOTED);
 
-    journal_field(&event, "RAFTKV_TERM=%llu", member->raft.current_term);
-    journal_field(&event, "RAFTKV_MEMBER=%s", server->name);
+    member_event(&event, member, server->name);
     journal_with(LOG_NOTICE, event.fields, "Member %s has caught up and becomes a voter.",
                  server->name);
     configuration_set_role(&configuration, server->id, MEMBER_VOTER, false);
@@ -40,8 +39,7 @@ static void give_up(struct member *member, const struct server *server) {
     struct configuration configuration = member->committed;
     struct journal_event event = JOURNAL_EVENT(MESSAGE_MEMBER_GIVEN_UP);
 
-    journal_field(&event, "RAFTKV_TERM=%llu", member->raft.current_term);
-    journal_field(&event, "RAFTKV_MEMBER=%s", server->name);
+    member_event(&event, member, server->name);
     journal_with(LOG_WARNING, event.fields, "Member %s stays silent and is not added.",
                  server->name);
     configuration_remove(&configuration, server->id);

@@ -67,6 +67,7 @@ static void changed(struct change *change, const struct failure *failure, uint64
                     const char *leader) {
     struct replacement *replacement = container_of(change, struct replacement, change);
     struct member *member = container_of(replacement, struct member, replacement);
+    struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
 
     (void)index;
     (void)leader;
@@ -74,9 +75,11 @@ static void changed(struct change *change, const struct failure *failure, uint64
     if (!failure)
         return;
     replacement->not_before = member_now(member) + PATIENCE * member->election_timeout;
-    if (failure->code != ERROR_NOT_LEADER && !member->door_closed)
-        journal(LOG_WARNING, "AutoPromote=: member %s stays what it is: %s", change->name,
-                failure->message);
+    if (failure->code == ERROR_NOT_LEADER || member->door_closed)
+        return;
+    member_event(&event, member, change->name);
+    journal_with(LOG_WARNING, event.fields, "AutoPromote=: member %s stays what it is: %s",
+                 change->name, failure->message);
 }
 
 static void begin(struct member *member, enum change_kind kind, const struct server *server) {
@@ -98,8 +101,7 @@ static void begin(struct member *member, enum change_kind kind, const struct ser
 static void say(const struct member *member, const struct server *gone, const char *place) {
     struct journal_event event = JOURNAL_EVENT(MESSAGE_VOTER_REPLACED);
 
-    journal_field(&event, "RAFTKV_TERM=%llu", member->raft.current_term);
-    journal_field(&event, "RAFTKV_MEMBER=%s", gone->name);
+    member_event(&event, member, gone->name);
     journal_with(LOG_WARNING, event.fields, "Voter %s has not answered for %llu s%s%s.", gone->name,
                  (unsigned long long)silence(member, gone) / 1000,
                  place ? "; its place is taken by "

@@ -209,6 +209,7 @@ int snapshot_receive(struct member *member, uint64_t from,
 
 void snapshot_begin_install(struct member *member, struct raft_update *update) {
     struct raft_snapshot_metadata *metadata = &update->snapshot.metadata;
+    struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
 
     check(!member->installing && member->staged.index == metadata->index);
     raft_free(update->snapshot.chunk.base);
@@ -219,8 +220,11 @@ void snapshot_begin_install(struct member *member, struct raft_update *update) {
     member->staged = (struct member_mark){0};
     write_forget_entries(member);
     entries_reset(&member->entries, metadata->index, metadata->term);
-    journal(LOG_NOTICE, "Installing the state at index %llu that the leader has sent.",
-            (unsigned long long)metadata->index);
+    member_event(&event, member, NULL);
+    journal_field(&event, "RAFTKV_INDEX=%llu", (unsigned long long)metadata->index);
+    journal_with(LOG_NOTICE, event.fields,
+                 "Installing the state at index %llu that the leader has sent.",
+                 (unsigned long long)metadata->index);
     member->effects->install(member->effects->data, &member->installing_mark);
 }
 

@@ -54,16 +54,20 @@ static size_t majority(const struct tally *tally) {
 static void judge_growth(struct member *member, const struct tally *tally) {
     bool refused = tally->full > 0 && tally->roomy < majority(tally);
 
+    struct journal_event event =
+        JOURNAL_EVENT(refused ? MESSAGE_WRITES_REFUSED : MESSAGE_WRITES_ACCEPTED);
+
     if (refused == member->growth_refused)
         return;
     member->growth_refused = refused;
+    member_event(&event, member, NULL);
     if (refused)
         journal_with(
-            LOG_ERR, (const char *const[]){MESSAGE_WRITES_REFUSED, NULL},
+            LOG_ERR, event.fields,
             "Writes that need space are refused: of %zu voters %zu have room on their disks.",
             tally->voters, tally->roomy);
     else
-        journal_with(LOG_NOTICE, (const char *const[]){MESSAGE_WRITES_ACCEPTED, NULL},
+        journal_with(LOG_NOTICE, event.fields,
                      "A majority of the voters has room on its disks; writes go on.");
 }
 
@@ -74,7 +78,7 @@ static void aside_done(struct change *change, const struct failure *failure, uin
     struct member *member = container_of(change, struct member, aside);
 
     (void)index;
-    member_say_handed_over(failure ? LOG_WARNING : LOG_NOTICE, leader, failure);
+    member_say_handed_over(member, failure ? LOG_WARNING : LOG_NOTICE, leader, failure);
     member->aside_at = member_now(member) + 10 * member->election_timeout;
 }
 
@@ -83,6 +87,7 @@ static void aside_done(struct change *change, const struct failure *failure, uin
  * down: so the others have to be a majority.
  */
 static void step_aside(struct member *member, const struct tally *tally) {
+    struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
     const struct server *successor;
     uint64_t target;
 
@@ -98,9 +103,12 @@ static void step_aside(struct member *member, const struct tally *tally) {
         .deadline = member_now(member) + 10 * member->election_timeout,
         .done = aside_done,
     };
-    if (membership_hand_over(member, &member->aside, target))
-        journal(LOG_WARNING, "There is no room on the disk; %s has some and is asked to lead.",
-                successor->name);
+    if (!membership_hand_over(member, &member->aside, target))
+        return;
+    member_event(&event, member, successor->name);
+    journal_with(LOG_WARNING, event.fields,
+                 "There is no room on the disk; %s has some and is asked to lead.",
+                 successor->name);
 }
 
 /* ---- both ---- */

@@ -36,7 +36,8 @@ static bool said_before(struct complaints *complaints, uint64_t now, uint64_t ha
     return false;
 }
 
-void complain(struct complaints *complaints, uint64_t now, const char *format, ...) {
+void complain(struct complaints *complaints, uint64_t now, const struct journal_event *event,
+              const char *format, ...) {
     char text[1024];
     va_list arguments;
 
@@ -50,5 +51,5 @@ void complain(struct complaints *complaints, uint64_t now, const char *format, .
         complaints->count = 0;
     }
     if (complaints->count++ < SENTENCES_IN_WINDOW)
-        journal(LOG_WARNING, "%s", text);
+        journal_with(LOG_WARNING, event->fields, "%s", text);
 }

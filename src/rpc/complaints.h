@@ -3,6 +3,8 @@
 
 #include <stdint.h>
 
+#include "base/journal.h"
+
 enum { COMPLAINTS_REMEMBERED = 64 };
 
 struct complaints {
@@ -15,6 +17,6 @@ struct complaints {
 };
 
 /* Says it, unless the same was complained of within the last minute, or very much else was. `now`
- * is monotonic, in milliseconds. */
-void complain(struct complaints *complaints, uint64_t now, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+ * is monotonic, in milliseconds; the event has its fields. */
+void complain(struct complaints *complaints, uint64_t now, const struct journal_event *event,
+              const char *format, ...) __attribute__((format(printf, 4, 5)));

@@ -45,16 +45,25 @@ void link_in_close(struct link_in *link) {
     connection_close(&link->connection);
 }
 
+/* The fields of what is said of the link. */
+static void take_fields(const struct link_in *link, struct journal_event *event) {
+    journal_field(event, "RAFTKV_PEER=%s", link->address);
+    if (link->state == LINK_IN_UP)
+        journal_field(event, "RAFTKV_MEMBER_ID=%016" PRIx64, link->member_id);
+}
+
 /* Closes it because the other side broke the protocol. */
 static void reject(struct link_in *link, const char *reason) {
     struct links *links = link->links;
+    struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
 
+    take_fields(link, &event);
     if (link->state == LINK_IN_UP)
-        complain(&links->complaints, uv_now(links->network.loop),
+        complain(&links->complaints, uv_now(links->network.loop), &event,
                  "Closed the link from member %016" PRIx64 " at %s, which broke the protocol: %s",
                  link->member_id, link->address, reason);
     else
-        complain(&links->complaints, uv_now(links->network.loop),
+        complain(&links->complaints, uv_now(links->network.loop), &event,
                  "Closed a connection from %s to the peer port: %s", link->address, reason);
     link_in_close(link);
 }
@@ -66,9 +75,11 @@ static void refuse(struct link_in *link, const struct failure *failure) {
     Raftkv__V1__Refusal refusal = RAFTKV__V1__REFUSAL__INIT;
     Raftkv__V1__Error error;
     char message[sizeof failure->message];
+    struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
 
     strcpy(message, failure->message);
-    complain(&link->links->complaints, uv_now(link->links->network.loop),
+    take_fields(link, &event);
+    complain(&link->links->complaints, uv_now(link->links->network.loop), &event,
              "Refused a link from %s: %s", link->address, message);
     raftkv__v1__error__init(&error);
     error.code = (Raftkv__V1__ErrorCode)failure->code;
@@ -236,9 +247,11 @@ static void on_too_large(struct connection *connection, size_t size) {
 static void on_damaged(struct connection *connection) {
     struct link_in *link = container_of(connection, struct link_in, connection);
     struct links *links = link->links;
+    struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
 
+    take_fields(link, &event);
     complain(
-        &links->complaints, uv_now(links->network.loop),
+        &links->complaints, uv_now(links->network.loop), &event,
         link->state == LINK_IN_UP
             ? "Closed the link from %s: what came was damaged on its way, its checksum is wrong."
             : "Closed a connection from %s to the peer port: its first frame is damaged, or not "

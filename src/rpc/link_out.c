@@ -64,7 +64,7 @@ static void note_failure(struct link_out *link, const struct failure *failure) {
     journal_field(&event, "RAFTKV_PEER=%s", link->peer.address);
     /* Who is dialled only because he dialled this node may be anyone, and many. */
     if (link->learned)
-        complain(&link->links->complaints, now, "No link to member %016" PRIx64 ": %s",
+        complain(&link->links->complaints, now, &event, "No link to member %016" PRIx64 ": %s",
                  link->peer.member_id, failure->message);
     else
         journal_with(LOG_WARNING, event.fields, "No link to member %016" PRIx64 ": %s",

@@ -308,13 +308,27 @@ static void make_node(uint64_t id) {
     strcpy(node->identity.client_address, server.client_address);
 }
 
+/* All that a member says names its term. */
+static void check_message(void *data, int priority, const char *message, const char *const *fields,
+                          size_t count) {
+    bool named = false;
+
+    (void)data;
+    (void)priority;
+    for (size_t i = 0; i < count; i++)
+        named = named || strncmp(fields[i], "RAFTKV_TERM=", 12) == 0;
+    if (!named)
+        fail_msg("'%s' has no field that names the term", message);
+}
+
 void world_start(unsigned nodes, unsigned voters) {
     struct configuration configuration = {.count = 0};
 
     memset(&world, 0, sizeof world);
     world.now = 100000;
     world.random = 42;
-    journal_set_level(LOG_CRIT);
+    journal_set_level(LOG_DEBUG);
+    journal_set_sink(check_message, NULL, "console");
     for (uint64_t id = 1; id <= voters; id++) {
         struct server server = world_server(id, MEMBER_VOTER);
 

@@ -356,9 +356,8 @@ static void count_warnings(void *data, int priority, const char *message, const 
                            size_t count) {
     struct world *world = data;
 
-    (void)message;
-    (void)fields;
-    (void)count;
+    if (count == 0 || strncmp(fields[count - 1], "RAFTKV_", 7) != 0)
+        fail_msg("'%s' has no field that says of whom", message);
     if (priority <= LOG_WARNING)
         world->warnings++;
 }

@@ -52,6 +52,14 @@ void service_backup_ended(struct service *service, uint64_t token, const struct 
     world.ended = *failure;
 }
 
+void node_event(struct journal_event *event, const struct node *node, uint64_t index,
+                const char *about) {
+    (void)event;
+    (void)node;
+    (void)index;
+    (void)about;
+}
+
 void node_flush(struct node *node) {
     (void)node;
 }
