@@ -80,6 +80,8 @@ static void on_response(void *data, const Raftkv__V1__Response *response) {
         return;
     }
     r = reply_results(call, response, &failure);
+    if (r == 0)
+        call->bus->sent += raftkv__v1__response__get_packed_size(response);
     if (r > 0)
         reply_failure(call->message, &failure);
     else if (r < 0 && r != -ENOTCONN && r != -ECONNRESET) {
@@ -191,6 +193,7 @@ int method_call_arrived(struct bus *bus, sd_bus_message *message, const struct m
     sender->bytes += bytes;
     bus->calls++;
     bus->calls_ever++;
+    bus->received += bytes;
     bus->open_calls[method->open]++;
     bus->bytes += bytes;
     if (method->open != OPEN_NOT)

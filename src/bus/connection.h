@@ -32,6 +32,7 @@ struct bus {
     size_t open_calls[OPENNESS_COUNT]; /* the same by who may make them */
     size_t bytes;                      /* of their arguments */
     uint64_t calls_ever;
+    uint64_t received, sent; /* bytes of their arguments and results, as the service has them */
     struct objects objects;
 };
 

@@ -63,9 +63,13 @@ static const struct {
                                      "connections with other nodes, either way"},
     [STATISTIC_PEERS_RECEIVED] = {"peers.received", "bytes", "from other nodes"},
     [STATISTIC_PEERS_SENT] = {"peers.sent", "bytes", "to other nodes"},
+    [STATISTIC_BUS_CONNECTIONS] = {"bus.connections", "",
+                                   "D-Bus connections that call or have called"},
     [STATISTIC_BUS_CALLS_UNDER_WAY] = {"bus.calls_under_way", "",
                                        "D-Bus calls without a reply yet"},
     [STATISTIC_BUS_CALLS] = {"bus.calls", "", "D-Bus calls so far"},
+    [STATISTIC_BUS_RECEIVED] = {"bus.received", "bytes", "the arguments of D-Bus calls"},
+    [STATISTIC_BUS_SENT] = {"bus.sent", "bytes", "the results of D-Bus calls"},
 };
 
 static char *name_of(enum statistic statistic, const char *of) {

@@ -5,7 +5,7 @@ import re
 import threading
 
 import pytest
-from doors import DOORS, make_door
+from doors import DOORS, DBus, RaftkvctlOverTheBus, make_door
 from protocol import SCHEMAS, raftkv
 from waiting import LIMIT, wait_until
 
@@ -234,6 +234,9 @@ def test_the_statistics_are_those_that_are_documented(cluster, door, asked):
     assert statistics["log.entries"] > 0 and statistics["log.bytes"] > 0
     assert statistics["state.bytes"] > 0 and statistics["state.cache_hits"] > 0
     assert statistics["requests.answered.put.OK"] == statistics["requests.latency.put"]["count"]
+    if isinstance(door, (DBus, RaftkvctlOverTheBus)):
+        assert statistics["bus.connections"] > 0
+        assert min(statistics[f"bus.{name}"] for name in ("calls", "received", "sent")) > 0
     contacts = [name for name in statistics if re.match(r"raft\.peers\..*\.contact", name)]
     assert len(contacts) == (2 if asked is leader else 0)
     assert ("raft.leader_contact" in statistics) == (asked is not leader)
