@@ -238,15 +238,13 @@ static int receive_all(struct transfer *transfer) {
     bool last = false;
 
     for (int status; !last; transfer->sequence++) {
-        Response *response = NULL;
+        _cleanup_(response_free) Response *response = NULL;
 
         status = ask(transfer, false, &response);
         if (status == 0) {
             last = response->backup->last;
             status = take(transfer, response->backup);
         }
-        if (response)
-            raftkv__v1__response__free_unpacked(response, NULL);
         if (status != 0)
             return status;
     }
@@ -257,7 +255,7 @@ static int receive_all(struct transfer *transfer) {
  * is nobody's concern. */
 static void let_go(struct transfer *transfer) {
     FILE *errors = transfer->session->errors, *nowhere = fopen("/dev/null", "we");
-    Response *response = NULL;
+    _cleanup_(response_free) Response *response = NULL;
 
     if (transfer->token == 0 || !nowhere)
         return;
@@ -265,8 +263,6 @@ static void let_go(struct transfer *transfer) {
     ask(transfer, true, &response);
     transfer->session->errors = errors;
     fclose(nowhere);
-    if (response)
-        raftkv__v1__response__free_unpacked(response, NULL);
 }
 
 static void show(const struct session *session, const struct transfer *transfer) {

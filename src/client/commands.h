@@ -10,6 +10,7 @@ enum { EXIT_STATUS_LOCAL = 1, EXIT_STATUS_USAGE = 2 };
 
 /* What a command runs with. */
 struct session {
+    const struct arguments *arguments;
     struct transport *transport;
     struct output output;
     struct progress_line progress;
@@ -30,10 +31,16 @@ int report_failure(FILE *file, const struct failure *failure);
  * there even then. */
 int session_call(struct session *session, Raftkv__V1__Request *request, Raftkv__V1__Response **ret);
 
-/* operations.c */
-int run_operations(struct session *session, const struct arguments *arguments);
-int run_await(struct session *session, const struct arguments *arguments);
-int run_cancel(struct session *session, const struct arguments *arguments);
+void response_free(Raftkv__V1__Response **response);
+/* A C string as bytes, which stay its own. */
+ProtobufCBinaryData bytes_of(const char *text);
+
+/* exchanges.c: every command that is one request. */
+int run_exchange(struct session *session, const struct arguments *arguments);
+
+/* keys.c */
+int run_put(struct session *session, const struct arguments *arguments);
+int run_list(struct session *session, const struct arguments *arguments);
 
 /* backup.c */
 int run_backup(struct session *session, const struct arguments *arguments);

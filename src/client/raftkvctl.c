@@ -21,7 +21,8 @@ static int run_help(const struct arguments *arguments) {
 
 static int run(const struct arguments *arguments) {
     uint64_t deadline = transport_now() + arguments->timeout_ms;
-    struct session session = {.output = output_standard(arguments->json), .errors = stderr};
+    struct session session = {
+        .arguments = arguments, .output = output_standard(arguments->json), .errors = stderr};
     int status;
 
     session.output.over_bus = arguments->bus != NULL;
