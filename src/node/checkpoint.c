@@ -7,6 +7,9 @@
  * What is applied while a checkpoint runs stays until the next one. So the checkpoint hurries when
  * that is much, and when the disk does not come along even then, applying waits for it: otherwise
  * nothing would bound that log.
+ *
+ * Between checkpoints, pages that the cache had no room for go to their places from here, so that
+ * the state lane need not wait for that.
  */
 #include <errno.h>
 
@@ -62,9 +65,34 @@ bool checkpoint_holds_applies(const struct node *node) {
     return node->checkpoint.running > 0 && node->checkpoint.bytes >= node->limits.checkpoint_bytes;
 }
 
+static void run_write_back(struct job *job) {
+    struct node *node = container_of(job, struct node, write_back.job);
+
+    node->write_back.result = state_write_back(node->state);
+}
+
+static void write_back_done(struct job *job) {
+    struct node *node = container_of(job, struct node, write_back.job);
+
+    node->write_back.under_way = false;
+    /* Without space it is tried again by whoever writes the next pages. */
+    if (node->write_back.result < 0 && node->write_back.result != -ENOSPC)
+        storage_state_fatal(node, "The state can't be written", node->write_back.result);
+}
+
+static void write_back(struct node *node) {
+    if (node->write_back.under_way || node->install.under_way || node->stopping ||
+        !state_wants_write_back(node->state))
+        return;
+    node->write_back.under_way = true;
+    node->write_back.job = (struct job){.run = run_write_back, .done = write_back_done};
+    node->host->submit(node->host, LANE_BACKGROUND, &node->write_back.job);
+}
+
 void checkpoint_count(struct node *node, const struct log_entry *entries, size_t count) {
     struct checkpoint *checkpoint = &node->checkpoint;
 
+    write_back(node);
     for (size_t i = 0; i < count; i++)
         checkpoint->bytes += weight(&entries[i]);
     if (checkpoint->bytes < node->limits.checkpoint_bytes || checkpoint->under_way ||

@@ -168,6 +168,7 @@ static int open_stores(struct node *node, const struct node_options *options,
         .directory = node->directory.state_path,
         .cache_size = options->state_cache_size,
         .log_file_size = options->state_log_size,
+        .journal_pages = options->state_journal_pages,
     };
     int result = state_open(&node->state, &state, failure);
 

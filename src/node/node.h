@@ -19,17 +19,18 @@ struct node;
 struct node_options {
     const char *name;
     const char *data_directory;
-    const char *peer_address;   /* as advertised */
-    const char *client_address; /* as advertised */
-    bool bootstrap;             /* makes a cluster of one out of an empty directory */
-    uint64_t election_timeout;  /* ms */
-    uint64_t heartbeat;         /* ms */
-    size_t state_cache_size;    /* bytes; 0: the default */
-    uint32_t state_log_size;    /* bytes of one file of the state\'s own log; 0: the default */
-    uint64_t snapshot_entries;  /* the log is cut when so many have gathered; 0: the default */
-    uint64_t snapshot_bytes;    /* or so many bytes of them */
-    uint64_t trailing_entries;  /* and keeps so many ... */
-    uint64_t trailing_bytes;    /* ... within so many bytes */
+    const char *peer_address;     /* as advertised */
+    const char *client_address;   /* as advertised */
+    bool bootstrap;               /* makes a cluster of one out of an empty directory */
+    uint64_t election_timeout;    /* ms */
+    uint64_t heartbeat;           /* ms */
+    size_t state_cache_size;      /* bytes; 0: the default */
+    uint32_t state_log_size;      /* bytes of one file of the state\'s own log; 0: the default */
+    uint32_t state_journal_pages; /* in a half of its page journal; 0: the default */
+    uint64_t snapshot_entries;    /* the log is cut when so many have gathered; 0: the default */
+    uint64_t snapshot_bytes;      /* or so many bytes of them */
+    uint64_t trailing_entries;    /* and keeps so many ... */
+    uint64_t trailing_bytes;      /* ... within so many bytes */
     uint64_t checkpoint_bytes; /* of the state's own log, then comes a checkpoint; 0: the default */
     size_t snapshot_chunk_bytes;  /* of the state, in one chunk of a stream; 0: the default */
     size_t entry_cache_size;      /* bytes of recent log entries in memory; 0: the default */

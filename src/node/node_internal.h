@@ -52,6 +52,13 @@ struct checkpoint {
     uint64_t bytes;   /* about what the state's own log took since the last one began */
 };
 
+/* The state's pages on their way to their places (checkpoint.c). */
+struct write_back {
+    bool under_way;
+    struct job job;
+    int result;
+};
+
 /* One chunk of a stream, kept until it has arrived. */
 struct part {
     struct buffer chunk;
@@ -202,6 +209,7 @@ struct node {
 
     struct compaction compaction;       /* compaction.c */
     struct checkpoint checkpoint;       /* checkpoint.c */
+    struct write_back write_back;       /* the same */
     struct stream streams[STREAMS_MAX]; /* streams.c */
     struct backup backups[BACKUPS_MAX]; /* backups.c */
     uint64_t staging_not_before;        /* host time; the disk was full */

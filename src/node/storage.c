@@ -273,8 +273,9 @@ uint64_t storage_deadline(const struct node *node) {
 
 bool storage_busy(const struct node *node) {
     return member_busy(node->member) || node->compaction.under_way || node->checkpoint.under_way ||
-           streams_busy(node) || backups_busy(node) || staging_busy(node) ||
-           node->install.under_way || space_busy(node) || node->measure.under_way;
+           node->write_back.under_way || streams_busy(node) || backups_busy(node) ||
+           staging_busy(node) || node->install.under_way || space_busy(node) ||
+           node->measure.under_way;
 }
 
 static bool waits(uint64_t retry_at) {

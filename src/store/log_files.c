@@ -116,39 +116,6 @@ static int count_file(void *data, int directory, const char *name, uint32_t file
     return 0;
 }
 
-/* Reads up to size bytes; less only at the end of the file. */
-static ssize_t read_at(int fd, void *data, size_t size, off_t offset) {
-    size_t done = 0;
-
-    while (done < size) {
-        ssize_t n = pread(fd, (char *)data + done, size - done, offset + (off_t)done);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        if (n == 0)
-            break;
-        done += (size_t)n;
-    }
-    return (ssize_t)done;
-}
-
-static int write_at(int fd, const void *data, size_t size, off_t offset) {
-    while (size > 0) {
-        ssize_t n = pwrite(fd, data, size, offset);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        data = (const char *)data + n;
-        size -= (size_t)n;
-        offset += n;
-    }
-    return 0;
-}
-
 static bool all_zero(const uint8_t *data, size_t size) {
     return size == 0 || (data[0] == 0 && memcmp(data, data + 1, size - 1) == 0);
 }
@@ -172,7 +139,7 @@ static int look_at(const char *directory, uint32_t file, bool *ret_begun, uint32
     if (fd < 0)
         return failure_set(failure, ERROR_INTERNAL, "%s/log.%010" PRIu32 ": can't be opened (%s).",
                            directory, file, strerror(-fd));
-    n = read_at(fd, &header, sizeof header, 0);
+    n = store_read_at(fd, &header, sizeof header, 0);
     if (n < 0 || fstat(fd, &st) < 0)
         return failure_set(failure, ERROR_INTERNAL, "%s/log.%010" PRIu32 ": can't be read (%s).",
                            directory, file, strerror(n < 0 ? (int)-n : errno));
@@ -249,15 +216,14 @@ static int read_rest(int fd, uint32_t from, uint8_t **ret, size_t *ret_size) {
     struct stat st;
     ssize_t n;
 
+    *ret = NULL;
+    *ret_size = 0;
     if (fstat(fd, &st) < 0)
         return -errno;
-    if (st.st_size <= (off_t)from || st.st_size > UINT32_MAX) {
-        *ret = NULL;
-        *ret_size = 0;
+    if (st.st_size <= (off_t)from || st.st_size > UINT32_MAX)
         return st.st_size > UINT32_MAX ? -EFBIG : 0;
-    }
     data = xmalloc((size_t)st.st_size - from);
-    n = read_at(fd, data, (size_t)st.st_size - from, from);
+    n = store_read_at(fd, data, (size_t)st.st_size - from, from);
     if (n < 0)
         return (int)n;
     *ret = TAKE(data);
@@ -336,14 +302,14 @@ int log_file_clean(const char *directory, uint32_t file, uint32_t rewrite_from,
     if (r < 0)
         return r;
     check(size >= kept);
-    r = write_at(fd, data, kept, rewrite_from);
+    r = store_write_at(fd, data, kept, rewrite_from);
     for (size_t at = kept; r == 0 && at < size; at += CHUNK_SIZE) {
         size_t n = size - at < CHUNK_SIZE ? size - at : CHUNK_SIZE;
 
         if (all_zero(data + at, n))
             continue;
         memset(data + at, 0, n);
-        r = write_at(fd, data + at, n, (off_t)rewrite_from + (off_t)at);
+        r = store_write_at(fd, data + at, n, (off_t)rewrite_from + (off_t)at);
     }
     if (r < 0)
         return r;

@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/journal.h"
 #include "base/limits.h"
+#include "store/page_journal.h"
 #include "store/sync.h"
 
 enum {
@@ -287,10 +288,24 @@ static int find_environment(struct state *state, bool *ret_new, struct failure *
     return 0;
 }
 
+static int open_pages(struct state *state) {
+    int r = page_journal_open(&state->pages, state->environment_directory, state->journal_pages);
+
+    if (r == -EPROTONOSUPPORT)
+        snprintf(state->message, sizeof state->message,
+                 "its page journal was written by a newer version of raftkvd");
+    else if (r < 0)
+        snprintf(state->message, sizeof state->message, "its page journal can't be used");
+    return r;
+}
+
+/* The pages come first: Berkeley DB has to find them whole. */
 static int open_trees(struct state *state) {
     int r;
 
-    r = open_environment(state);
+    r = open_pages(state);
+    if (r == 0)
+        r = open_environment(state);
     if (r == 0)
         r = open_tree(state, STATE_KEYS, &state->keys);
     if (r == 0)
@@ -358,6 +373,7 @@ struct state *state_abandon(struct state *state) {
         state->environment->set_flags(state->environment, DB_PANIC_ENVIRONMENT, 1);
         state->environment->close(state->environment, 0);
     }
+    page_journal_close(state->pages);
     free_state(state);
     return NULL;
 }
@@ -383,6 +399,7 @@ bool state_close_environment(struct state *state) {
         state->environment->set_flags(state->environment, DB_NOFLUSH, 1);
         state->environment->close(state->environment, 0);
     }
+    state->pages = page_journal_close(state->pages);
     state->meta = NULL;
     state->keys = NULL;
     state->environment = NULL;
@@ -439,6 +456,7 @@ int state_open(struct state **ret, const struct state_options *options, struct f
     state = new_state(options->directory, options->cache_size);
     if (options->log_file_size != 0)
         state->log_file_size = options->log_file_size;
+    state->journal_pages = options->journal_pages;
     r = find_environment(state, &new, failure);
     if (r == 0)
         r = state_open_environment(state, new, failure);

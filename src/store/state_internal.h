@@ -36,13 +36,16 @@ enum { STATE_RECORD_HEADER_SIZE = 24 };
 #define STATE_META "meta"
 enum { STATE_PAGE_SIZE = 8192 };
 
+struct page_journal;
 struct snapshot;
 
 struct state {
     char *directory;
     size_t cache_size; /* as the options said */
     uint32_t log_file_size;
+    uint32_t journal_pages;
     char *environment_directory;
+    struct page_journal *pages; /* what the environment writes to its trees goes through it */
     /* Held by a checkpoint on the background lane, and while another environment takes the place of
      * this one. */
     pthread_mutex_t environment_lock;

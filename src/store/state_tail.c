@@ -129,13 +129,11 @@ static int zero_from(const char *path, off_t offset) {
     while (offset < status.st_size) {
         off_t left = status.st_size - offset;
         size_t size = left < (off_t)sizeof zeros ? (size_t)left : sizeof zeros;
-        ssize_t n = pwrite(descriptor, zeros, size, offset);
+        int r = store_write_at(descriptor, zeros, size, offset);
 
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        offset += n;
+        if (r < 0)
+            return r;
+        offset += (off_t)size;
     }
     store_sync(descriptor);
     return 0;

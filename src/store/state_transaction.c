@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "store/page_journal.h"
 
 int state_begin(struct state *state) {
     check(!state->transaction);
@@ -183,4 +184,18 @@ void state_hurry_checkpoint(struct state *state) {
     if (atomic_exchange(&state->in_a_hurry, true))
         return;
     state_spread_checkpoints(state->environment, false);
+}
+
+bool state_wants_write_back(const struct state *state) {
+    return page_journal_wants_flush(state->pages);
+}
+
+int state_write_back(struct state *state) {
+    int r = 0;
+
+    pthread_mutex_lock(&state->environment_lock);
+    if (state->pages)
+        r = page_journal_flush(state->pages);
+    pthread_mutex_unlock(&state->environment_lock);
+    return r;
 }

@@ -35,12 +35,8 @@ static void sync_or_die(int (*sync_function)(int fd), int fd) {
     }
 }
 
-/*
- * fdatasync: it writes the size and the blocks of a file too, and only leaves out its times. The
- * library would call it as well.
- */
 static int library_sync(int fd) {
-    sync_or_die(fdatasync, fd);
+    store_sync_data(fd);
     return 0;
 }
 
@@ -63,6 +59,43 @@ void store_set_sync_failed(void (*callback)(const char *reason)) {
 
 void store_sync(int fd) {
     sync_or_die(fsync, fd);
+}
+
+/* fdatasync: it writes the size and the blocks of a file too. */
+void store_sync_data(int fd) {
+    sync_or_die(fdatasync, fd);
+}
+
+ssize_t store_read_at(int fd, void *data, size_t size, off_t offset) {
+    size_t done = 0;
+
+    while (done < size) {
+        ssize_t n = pread(fd, (char *)data + done, size - done, offset + (off_t)done);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        if (n == 0)
+            break;
+        done += (size_t)n;
+    }
+    return (ssize_t)done;
+}
+
+int store_write_at(int fd, const void *data, size_t size, off_t offset) {
+    while (size > 0) {
+        ssize_t n = pwrite(fd, data, size, offset);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        data = (const char *)data + n;
+        size -= (size_t)n;
+        offset += n;
+    }
+    return 0;
 }
 
 static void close_fd(int *fd) {

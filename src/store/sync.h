@@ -7,6 +7,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /*
  * Puts the hook behind Berkeley DB's fsync, and xmalloc() in the place of its malloc, once per
@@ -17,10 +18,17 @@ void store_sync_init(void);
 
 /* Makes the file's content durable. Does not return when the sync fails (store_set_sync_failed). */
 void store_sync(int fd);
-/* The same by its path. -errno when it can't be opened. */
+/* The same without the file's times: what Berkeley DB would call for its own files. */
+void store_sync_data(int fd);
+/* Syncs a file by its path. -errno when it can't be opened. */
 int store_sync_file(const char *path);
 /* The same for the entries of a directory. -errno when it can't be opened. */
 int store_sync_directory(const char *path);
+
+/* Reads up to size bytes; less only at the end of the file. Negative errno. */
+ssize_t store_read_at(int fd, void *data, size_t size, off_t offset);
+/* Writes all of it. Negative errno; how much was written is unknown then. */
+int store_write_at(int fd, const void *data, size_t size, off_t offset);
 
 /*
  * Small text files that are replaced as a whole: lines `key=value`, and a last line with the

@@ -28,6 +28,7 @@ static const char *const defect_names[DEFECT_COUNT] = {
     [DEFECT_LOG_NOT_RESET] = "log-not-reset",
     [DEFECT_CUT_UNDER_STREAM] = "cut-under-stream",
     [DEFECT_DAMAGE_ACCEPTED] = "damage-accepted",
+    [DEFECT_PAGES_BEFORE_JOURNAL] = "pages-before-journal",
 };
 
 bool defects_choose(const char *name) {

@@ -13,7 +13,6 @@ enum {
     DESCRIPTOR_FIRST = 1 << 20,
     DESCRIPTORS_MAX = 4096,
     PATH_MAX_HERE = 256,
-    TREE_PAGE_SIZE = 8192
 };
 
 /*
@@ -70,8 +69,6 @@ struct descriptor {
     off_t position;
     char path[PATH_MAX_HERE];
 };
-
-bool disk_tears_pages;
 
 static struct disk *disks[DISKS_MAX];
 static struct descriptor descriptors[DESCRIPTORS_MAX];
@@ -191,52 +188,37 @@ static bool is_dirty(const struct inode *inode) {
     return inode->size != inode->durable_size || inode->dirty_first < inode->dirty_end;
 }
 
-static size_t surviving_size(const struct inode *inode, enum survival survival, size_t unit) {
+static size_t surviving_size(const struct inode *inode, enum survival survival) {
     if (survival == SURVIVAL_NOTHING)
         return inode->durable_size;
     if (survival != SURVIVAL_TORN || inode->size == inode->durable_size)
         return inode->size;
     if (inode->size < inode->durable_size || chance_one_in(2))
         return chance_one_in(2) ? inode->size : inode->durable_size;
-    return chance_between(inode->durable_size / unit, inode->size / unit) * unit;
+    return chance_between(inode->durable_size / SECTOR_SIZE, inode->size / SECTOR_SIZE) *
+           SECTOR_SIZE;
 }
 
-/*
- * What a crash keeps or loses as one: a sector, and of the state's trees a page, because Berkeley
- * DB does not survive a torn one (tests/sim/README.md, "What is not simulated").
- */
-static size_t unit_of(const char *path) {
-    const char *name = strrchr(path, '/') + 1;
-
-    if (disk_tears_pages || (strcmp(name, "keys") != 0 && strcmp(name, "meta") != 0))
-        return SECTOR_SIZE;
-    return TREE_PAGE_SIZE;
-}
-
-static bool unit_survives(size_t number, enum survival survival, uint64_t odds) {
+static bool sector_survives(size_t number, enum survival survival, uint64_t odds) {
     if (survival == SURVIVAL_TORN)
         return chance_below(100) < odds;
     return survival == SURVIVAL_ALL || (survival == SURVIVAL_HOLE && number > 1);
 }
 
-/* Decides what a crash leaves of a file. What its process still does to it is undone together with
- * what is lost. */
-static void inode_crash(struct inode *inode, const char *path, enum survival survival,
-                        uint64_t odds) {
-    size_t sectors = unit_of(path) / SECTOR_SIZE, last_unit = SIZE_MAX, units = 0;
-    bool kept = false;
+/* Decides what a crash leaves of a file, sector by sector. What its process still does to it is
+ * undone together with what is lost. */
+static void inode_crash(struct inode *inode, enum survival survival, uint64_t odds) {
+    size_t end = (inode->size + SECTOR_SIZE - 1) / SECTOR_SIZE, sectors = 0;
 
     if (inode->directory)
         return;
     if (is_dirty(inode))
-        inode->durable_size = surviving_size(inode, survival, unit_of(path));
+        inode->durable_size = surviving_size(inode, survival);
     for (size_t i = inode->dirty_first; i < inode->dirty_end; i++) {
         if (!inode->before[i])
             continue;
-        if (i / sectors != last_unit)
-            kept = unit_survives(++units, survival, odds);
-        last_unit = i / sectors;
-        if (kept)
+        /* What was cut off is all there when the cut is lost. */
+        if (sector_survives(++sectors, survival, odds) && i < end)
             forget_before(inode, i);
     }
 }
@@ -403,7 +385,7 @@ void disk_crash(struct disk *disk) {
     for (size_t i = 0; i < disk->durable.count; i++) {
         const struct entry *entry = &disk->durable.entries[i];
 
-        inode_crash(entry->inode, entry->path, survival, odds);
+        inode_crash(entry->inode, survival, odds);
         link_name(&disk->survivors, entry->path, inode_ref(entry->inode));
     }
     disk->crashed = true;
@@ -582,13 +564,6 @@ ssize_t disk_pread(int descriptor, void *data, size_t size, off_t offset) {
     return (ssize_t)size;
 }
 
-/* What is written of a write that is cut short: no part of what a crash keeps or loses as one. */
-static size_t some_of(const char *path, size_t size) {
-    size_t unit = unit_of(path) == SECTOR_SIZE ? 1 : unit_of(path);
-
-    return chance_below(size) / unit * unit;
-}
-
 /* How much of a write is done: all of it, or a part. Its error is that of the whole. */
 static size_t part_of_write(const struct descriptor *d, size_t size, bool full, int *ret_error) {
     struct disk_faults *faults = &d->disk->faults;
@@ -600,11 +575,11 @@ static size_t part_of_write(const struct descriptor *d, size_t size, bool full, 
         faults->write_failed = true;
         d->disk->figures.failures++;
         *ret_error = -EIO;
-        return some_of(d->path, size);
+        return chance_below(size);
     }
     if (full ? chance_one_in(2) : faults->short_one_in == 0 || !chance_one_in(faults->short_one_in))
         return full ? 0 : size;
-    part = some_of(d->path, size);
+    part = chance_below(size);
     if (part == 0 && !full)
         return size;
     d->disk->figures.short_writes++;

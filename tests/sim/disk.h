@@ -18,9 +18,6 @@ enum { DISKS_MAX = 10, SECTOR_SIZE = 512 };
 
 struct disk;
 
-/* Whether a crash may tear a page of the state's trees. */
-extern bool disk_tears_pages;
-
 /* Empty, mounted at DISK_PREFIX number "/". `number` is below DISKS_MAX. */
 struct disk *disk_new(unsigned number);
 struct disk *disk_free(struct disk *disk);

@@ -356,8 +356,6 @@ static void next(struct happening *happening) {
 }
 
 static bool choose(const char *name) {
-    if (strcmp(name, "torn-pages") == 0)
-        return disk_tears_pages = true;
     for (int i = 0; i < FAULT_COUNT; i++)
         if (strcmp(name, names[i]) == 0)
             return faults.some = faults.chosen[i] = true;
@@ -375,8 +373,7 @@ bool faults_choose(const char *list) {
 
 void faults_print_kinds(FILE *file) {
     for (int i = 0; i < FAULT_COUNT; i++)
-        fprintf(file, "%s, ", names[i]);
-    fputs("torn-pages", file);
+        fprintf(file, "%s%s", i > 0 ? ", " : "", names[i]);
 }
 
 bool faults_want_cuts(void) {

@@ -23,6 +23,19 @@ int state_checkpoint(struct state *state, uint64_t *ret_durable_index) {
     return 0;
 }
 
+static bool many_pages;
+
+bool state_wants_write_back(const struct state *state) {
+    (void)state;
+    return many_pages;
+}
+
+int state_write_back(struct state *state) {
+    (void)state;
+    many_pages = false;
+    return 0;
+}
+
 void storage_resume_apply(struct node *of) {
     assert_ptr_equal(of, &node);
     assert_false(checkpoint_holds_applies(of));
@@ -49,6 +62,7 @@ static int setup(void **state) {
     node = (struct node){.host = &host, .limits.checkpoint_bytes = 16 * MIB};
     submitted = NULL;
     resumed = 0;
+    many_pages = false;
     return 0;
 }
 
@@ -148,6 +162,23 @@ static void that_of_a_compaction_counts_as_well(void **state) {
     assert_int_equal(resumed, 4);
 }
 
+static void pages_go_to_their_places_when_many_were_written(void **state) {
+    struct log_entry entry = {.size = SMALL};
+
+    (void)state;
+    checkpoint_count(&node, &entry, 1);
+    assert_null(submitted);
+    many_pages = true;
+    checkpoint_count(&node, &entry, 1);
+    checkpoint_count(&node, &entry, 1); /* once at a time */
+    assert_non_null(submitted);
+    run();
+    assert_false(many_pages);
+    assert_int_equal(node.checkpoint.running, 0);
+    checkpoint_count(&node, &entry, 1);
+    assert_null(submitted);
+}
+
 #define CHECKPOINT_TEST(name) cmocka_unit_test_setup(name, setup)
 
 int main(void) {
@@ -157,6 +188,7 @@ int main(void) {
         CHECKPOINT_TEST(nothing_is_late_without_a_checkpoint),
         CHECKPOINT_TEST(what_is_applied_beside_it_makes_it_hurry_and_then_waits),
         CHECKPOINT_TEST(that_of_a_compaction_counts_as_well),
+        CHECKPOINT_TEST(pages_go_to_their_places_when_many_were_written),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 /* A snapshot is the state at one index, whatever is applied while it is read. */
 #include "test_state_fixture.h"
+#include "refused_writes.h"
 
 #include <db.h>
 #include <errno.h>
@@ -507,25 +508,8 @@ static void nothing_is_left_of_what_was_kept_aside(void **fixture) {
     assert_int_equal(access(left, F_OK), -1);
 }
 
-/* Makes Berkeley DB's writes to what is kept aside fail; what fails in one hook is tried again
- * through the other. The hooks are the whole process's. */
-static bool no_space_for(int descriptor) {
-    _cleanup_free_ char *link = xasprintf("/proc/self/fd/%d", descriptor);
-    char path[256];
-    ssize_t size = readlink(link, path, sizeof path - 1);
-
-    assert_true(size > 0);
-    path[size] = '\0';
-    errno = ENOSPC;
-    return strstr(path, "/aside-");
-}
-
-static ssize_t failing_pwrite(int descriptor, const void *data, size_t size, off_t offset) {
-    return no_space_for(descriptor) ? -1 : pwrite(descriptor, data, size, offset);
-}
-
-static ssize_t failing_write(int descriptor, const void *data, size_t size) {
-    return no_space_for(descriptor) ? -1 : write(descriptor, data, size);
+static int no_space_aside(int descriptor) {
+    return descriptor_is_below(descriptor, "/aside-") ? ENOSPC : 0;
 }
 
 /* Each key of `keys` is put with a value of VALUE bytes, in one transaction. */
@@ -552,8 +536,7 @@ static void a_snapshot_without_space_ends_and_the_state_goes_on(void **fixture) 
     struct state *state;
     bool last;
 
-    db_env_set_func_pwrite(failing_pwrite);
-    db_env_set_func_write(failing_write);
+    refused_writes = no_space_aside;
     state = open_state(*fixture, 0);
     put_keys(state, KEYS, 1);
     assert_int_equal(state_hash(state, &before), 0);
@@ -573,8 +556,7 @@ static void a_snapshot_without_space_ends_and_the_state_goes_on(void **fixture) 
     snapshot_close(snapshot);
     put_keys(state, KEYS, 2);
     state_close(state);
-    db_env_set_func_pwrite(NULL);
-    db_env_set_func_write(NULL);
+    refused_writes = NULL;
 }
 
 /* ---- chunks from elsewhere ---- */

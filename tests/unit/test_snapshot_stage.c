@@ -1,5 +1,6 @@
 /* A state that arrives from elsewhere: staged beside the current one, and switched to at once. */
 #include "test_state_fixture.h"
+#include "refused_writes.h"
 
 #include <db.h>
 #include <errno.h>
@@ -414,25 +415,8 @@ static void a_switch_waits_for_the_checkpoint_beside_it(void **fixture) {
     state_close(beside.state);
 }
 
-/* Berkeley DB's writes of the stage's file fail; what fails in one hook is tried again through the
- * other. The hooks are the whole process's. */
-static bool no_space_for(int descriptor) {
-    _cleanup_free_ char *link = xasprintf("/proc/self/fd/%d", descriptor);
-    char path[256];
-    ssize_t size = readlink(link, path, sizeof path - 1);
-
-    assert_true(size > 0);
-    path[size] = '\0';
-    errno = ENOSPC;
-    return strstr(path, "/state-2/");
-}
-
-static ssize_t failing_pwrite(int descriptor, const void *data, size_t size, off_t offset) {
-    return no_space_for(descriptor) ? -1 : pwrite(descriptor, data, size, offset);
-}
-
-static ssize_t failing_write(int descriptor, const void *data, size_t size) {
-    return no_space_for(descriptor) ? -1 : write(descriptor, data, size);
+static int no_space_for_the_stage(int descriptor) {
+    return descriptor_is_below(descriptor, "/state-2/") ? ENOSPC : 0;
 }
 
 static void a_stage_that_finds_no_space_is_discarded(void **fixture) {
@@ -442,12 +426,10 @@ static void a_stage_that_finds_no_space_is_discarded(void **fixture) {
 
     assert_int_equal(model_apply(state, 7, 50), 0);
     stage = make_stage(pair, pair->to);
-    db_env_set_func_pwrite(failing_pwrite);
-    db_env_set_func_write(failing_write);
+    refused_writes = no_space_for_the_stage;
     assert_int_equal(stage_finish(stage, NULL), -ENOSPC);
     stage_discard(stage);
-    db_env_set_func_pwrite(NULL);
-    db_env_set_func_write(NULL);
+    refused_writes = NULL;
     assert_false(exists(pair->to, "state-2"));
     assert_int_equal(model_verify(state, 50), 70);
 

@@ -13,6 +13,7 @@
 
 #include "base/limits.h"
 #include "base/memory.h"
+#include "refused_writes.h"
 
 static int setup(void **fixture) {
     *fixture = make_directory();
@@ -371,26 +372,18 @@ static void checkpoints_remove_old_log_files(void **fixture) {
     state_close(state);
 }
 
-/* Makes Berkeley DB's writes fail; what fails in one hook is tried again through the other. The
- * hooks are the whole process's. */
 static atomic_int write_error;
 
-static ssize_t failing_pwrite(int descriptor, const void *data, size_t size, off_t offset) {
-    errno = atomic_load(&write_error);
-    return errno ? -1 : pwrite(descriptor, data, size, offset);
-}
-
-static ssize_t failing_write(int descriptor, const void *data, size_t size) {
-    errno = atomic_load(&write_error);
-    return errno ? -1 : write(descriptor, data, size);
+static int refuse(int descriptor) {
+    (void)descriptor;
+    return atomic_load(&write_error);
 }
 
 static void a_batch_that_finds_no_space_is_undone(void **fixture) {
     struct state *state;
     int r = 0;
 
-    db_env_set_func_pwrite(failing_pwrite);
-    db_env_set_func_write(failing_write);
+    refused_writes = refuse;
     state = open_state(*fixture, 0);
     assert_int_equal(model_apply(state, 10, 20000), 0);
     atomic_store(&write_error, ENOSPC);
@@ -407,8 +400,7 @@ static void a_batch_that_finds_no_space_is_undone(void **fixture) {
     state = open_state(*fixture, 0);
     assert_true(model_verify(state, 20000) >= 600);
     state_close(state);
-    db_env_set_func_pwrite(NULL);
-    db_env_set_func_write(NULL);
+    refused_writes = NULL;
 }
 
 /* Pages that have their places on the disk already can be written all the same. */
@@ -446,8 +438,7 @@ static void a_batch_that_the_disk_refuses_is_no_lack_of_space(void **fixture) {
     uint64_t index;
     int r = 0;
 
-    db_env_set_func_pwrite(failing_pwrite);
-    db_env_set_func_write(failing_write);
+    refused_writes = refuse;
     state = open_state(*fixture, 0);
     assert_int_equal(model_apply(state, 10, 20000), 0);
     atomic_store(&write_error, EIO);
@@ -460,8 +451,7 @@ static void a_batch_that_the_disk_refuses_is_no_lack_of_space(void **fixture) {
     state = open_state(*fixture, 0);
     assert_int_equal(model_verify(state, 20000), index);
     state_close(state);
-    db_env_set_func_pwrite(NULL);
-    db_env_set_func_write(NULL);
+    refused_writes = NULL;
 }
 
 /* In batches as large as those of a node. */
@@ -470,8 +460,7 @@ static void a_cache_that_can_not_be_written_out_is_a_lack_of_space(void **fixtur
     struct state *state;
     int r = 0;
 
-    db_env_set_func_pwrite(failing_pwrite);
-    db_env_set_func_write(failing_write);
+    refused_writes = refuse;
     state = open_state(*fixture, 0);
     atomic_store(&write_error, ENOSPC);
     for (int i = 0; r == 0 && i < 1000; i++)
@@ -481,8 +470,7 @@ static void a_cache_that_can_not_be_written_out_is_a_lack_of_space(void **fixtur
     assert_int_equal(model_apply(state, 1, LARGE), 0);
     model_verify(state, LARGE);
     state_close(state);
-    db_env_set_func_pwrite(NULL);
-    db_env_set_func_write(NULL);
+    refused_writes = NULL;
 }
 
 int main(void) {

@@ -436,6 +436,34 @@ static void an_abandoned_state_comes_back_at_the_end_of_a_batch(void **fixture) 
     state_close(state);
 }
 
+/* As an older raftkvd left it, or with a journal of which one half is gone. */
+static void a_state_without_a_page_journal_gets_one(void **fixture) {
+    static const char *const missing[][2] = {
+        {"pages-1", "pages-2"}, {"pages-1", "pages-1"}, {"pages-2", "pages-2"}};
+
+    for (size_t i = 0; i < 3; i++) {
+        struct state *state;
+        uint64_t index;
+
+        apply_and_die(*fixture, 30, 20);
+        state = open_state(*fixture, 0);
+        index = model_verify(state, VALUE_SIZE);
+        state_close(state);
+        for (size_t k = 0; k < 2; k++) {
+            _cleanup_free_ char *path = xasprintf("%s/state-1/%s", (char *)*fixture, missing[i][k]);
+
+            unlink(path);
+        }
+        state = open_state(*fixture, 0);
+        assert_int_equal(model_verify(state, VALUE_SIZE), index);
+        assert_int_equal(model_apply(state, 30, VALUE_SIZE), 0);
+        state_close(state);
+        state = open_state(*fixture, 0);
+        assert_int_equal(model_verify(state, VALUE_SIZE), index + 300);
+        state_close(state);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(after_a_crash_the_state_stands_at_the_end_of_a_batch, setup,
@@ -457,6 +485,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_damaged_flushed_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(an_abandoned_state_comes_back_at_the_end_of_a_batch, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(a_state_without_a_page_journal_gets_one, setup, teardown),
     };
 
     return cmocka_run_group_tests_name("state_damage", tests, NULL, NULL);

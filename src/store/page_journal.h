@@ -1,0 +1,56 @@
+/*
+ * page_journal: lets a power failure tear no page of the state's trees. A disk writes a page of 8
+ * KiB in sectors, and Berkeley DB does not recover a page of which only some came to the disk. So
+ * what it writes to `keys` and `meta` goes to a journal beside them, and is read from there; only
+ * when a tree is synced, or the journal is full, its pages are made durable in the journal first
+ * and then written in their places and synced there. A start writes them there once more when that
+ * may have been cut short (ARCHITECTURE.md, "Why a crash is safe").
+ *
+ * The journal has two halves, each a file: while the pages of one are on their way to the trees,
+ * the other one takes what is written. All functions are called by Berkeley DB's hooks
+ * (page_hooks.c) on any lane, but for opening and closing.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "store/page_half.h"
+
+struct page_journal;
+
+/*
+ * Opens the journal in the environment's directory, before Berkeley DB does, and puts the hooks in
+ * place: brings pages to the trees that were on their way there. `pages` (0: the default) is how
+ * many a half holds. -EPROTONOSUPPORT: it was written by a newer version. Other negative errno.
+ */
+int page_journal_open(struct page_journal **ret, const char *directory, uint32_t pages);
+/* After Berkeley DB has closed its files. What was not synced is dropped, as by a crash. Takes
+ * NULL; returns NULL. */
+struct page_journal *page_journal_close(struct page_journal *journal);
+
+const char *page_journal_directory(const struct page_journal *journal);
+
+/* The descriptor is that of the tree's file. Negative errno: that one can't be read. A page that
+ * the journal has and can't read reads as a damaged one, with a wrong checksum. */
+ssize_t page_journal_read(struct page_journal *journal, enum page_tree tree, int descriptor,
+                          void *data, size_t size, off_t offset);
+/* Writes whole pages only. */
+int page_journal_write(struct page_journal *journal, enum page_tree tree, const void *data,
+                       size_t size, off_t offset);
+int page_journal_truncate(struct page_journal *journal, enum page_tree tree, int descriptor,
+                          off_t size);
+/* The size of a tree with the pages that are not in its file yet, which has file_size bytes. */
+off_t page_journal_size(struct page_journal *journal, enum page_tree tree, off_t file_size);
+/* Whether it is time for a flush, before whoever writes the next pages has to wait for one. */
+bool page_journal_wants_flush(const struct page_journal *journal);
+/* Makes all that was written durable in the trees. Negative errno: it is not; it is tried again
+ * with the next call, and is read from the journal until then. */
+int page_journal_flush(struct page_journal *journal);
+
+/* page_hooks.c */
+
+/* From here on Berkeley DB's calls for the trees in the journal's directory go to it. */
+void page_hooks_add(struct page_journal *journal);
+void page_hooks_remove(struct page_journal *journal);
