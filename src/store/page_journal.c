@@ -61,6 +61,9 @@ static int place(const struct page_journal *journal, const struct page_half *hal
     if (slot->tree == PAGE_TREE_NONE)
         return 0;
     r = open_tree(journal, slot->tree, &descriptors[slot->tree]);
+    /* Recovery removes a tree whose making was cut short, after it has written to it. */
+    if (r == -ENOENT)
+        return 0;
     if (r == 0)
         r = page_half_read_page(half, number, page);
     if (r == 0)
@@ -82,7 +85,9 @@ static int place_all(const struct page_journal *journal, struct page_half *half)
         if (half->ends[tree] == 0)
             continue;
         r = open_tree(journal, tree, &descriptors[tree]);
-        if (r == 0)
+        if (r == -ENOENT)
+            r = 0;
+        else if (r == 0)
             store_sync_data(descriptors[tree]);
     }
     close_trees(descriptors);

@@ -9,10 +9,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-int (*refused_writes)(int descriptor);
+int (*refused_writes)(int descriptor, off_t end);
 
-static bool is_refused(int descriptor) {
-    int error = refused_writes ? refused_writes(descriptor) : 0;
+static bool is_refused(int descriptor, off_t end) {
+    int error = refused_writes ? refused_writes(descriptor, end) : 0;
 
     if (error != 0)
         errno = error;
@@ -20,11 +20,14 @@ static bool is_refused(int descriptor) {
 }
 
 ssize_t write(int fd, const void *data, size_t size) {
-    return is_refused(fd) ? -1 : syscall(SYS_write, fd, data, size);
+    return is_refused(fd, lseek(fd, 0, SEEK_CUR) + (off_t)size)
+               ? -1
+               : syscall(SYS_write, fd, data, size);
 }
 
 ssize_t pwrite(int fd, const void *data, size_t size, off_t offset) {
-    return is_refused(fd) ? -1 : syscall(SYS_pwrite64, fd, data, size, offset);
+    return is_refused(fd, offset + (off_t)size) ? -1
+                                                : syscall(SYS_pwrite64, fd, data, size, offset);
 }
 
 ssize_t pwrite64(int fd, const void *data, size_t size, off64_t offset) {

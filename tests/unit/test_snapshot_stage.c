@@ -415,7 +415,8 @@ static void a_switch_waits_for_the_checkpoint_beside_it(void **fixture) {
     state_close(beside.state);
 }
 
-static int no_space_for_the_stage(int descriptor) {
+static int no_space_for_the_stage(int descriptor, off_t end) {
+    (void)end;
     return descriptor_is_below(descriptor, "/state-2/") ? ENOSPC : 0;
 }
 
