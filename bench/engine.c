@@ -20,15 +20,18 @@
 enum {
     LOADERS = 512, /* operations under way while keys are loaded */
     LOADING_STALL_MAX_S = 30,
+    DRAINING_MAX_S = 30,
     READ_SIZE = 256 * 1024,
     REACH_TIME_MS = 3000,
     BACKOFF_MIN_MS = 50,
     BACKOFF_MAX_MS = 2000,
 };
 
-enum phase { PHASE_LOADING, PHASE_WARMING, PHASE_MEASURING, PHASE_DONE };
+/* While it drains, what is under way is awaited: what took long to answer must not be left out. */
+enum phase { PHASE_LOADING, PHASE_WARMING, PHASE_MEASURING, PHASE_DRAINING, PHASE_DONE };
 
-static const char *const phase_names[] = {"loading", "warming up", "measuring", "done"};
+static const char *const phase_names[] = {"loading", "warming up", "measuring", "awaiting the last",
+                                          "done"};
 
 struct target {
     struct sockaddr_storage address;
@@ -127,14 +130,20 @@ static int begin(struct connection *c, unsigned number) {
     return c->engine->protocol->submit(c->session, number, &operation);
 }
 
+static bool is_measured(const struct engine *e) {
+    return e->phase == PHASE_MEASURING || e->phase == PHASE_DRAINING;
+}
+
 static void count(struct engine *e, struct client *client, unsigned code, uint64_t time) {
     if (code == 0)
         e->done++;
     else
         e->errors++;
     if (e->phase == PHASE_MEASURING && code == 0)
+        e->result->operations++;
+    if (is_measured(e) && code == 0)
         histogram_add(&e->result->latency, time - client->started);
-    else if (e->phase == PHASE_MEASURING)
+    else if (is_measured(e))
         e->result->errors[code]++;
     if (e->phase == PHASE_LOADING && code == 0 && client->again) {
         client->again = false;
@@ -296,7 +305,7 @@ static void handle_event(struct connection *c, uint32_t events) {
 /* ---- phases ---- */
 
 static void enter(struct engine *e, enum phase phase, uint64_t time) {
-    const double seconds[] = {0, e->options->warmup, e->options->seconds, 0};
+    const double seconds[] = {0, e->options->warmup, e->options->seconds, DRAINING_MAX_S, 0};
 
     e->phase = phase;
     e->phase_start = time;
@@ -309,11 +318,12 @@ static void enter(struct engine *e, enum phase phase, uint64_t time) {
             feed(&e->connections[i]);
 }
 
-static void finish_measuring(struct engine *e, uint64_t time) {
-    e->result->seconds = (double)(time - e->phase_start) / (double)SECOND;
+static unsigned under_way(const struct engine *e) {
+    unsigned count = 0;
+
     for (unsigned i = 0; i < e->clients_count; i++)
-        if (e->clients[i].started != 0 && time - e->clients[i].started > SECOND)
-            e->result->errors[ENGINE_CODE_UNANSWERED]++;
+        count += e->clients[i].started != 0;
+    return count;
 }
 
 static void advance_phase(struct engine *e, uint64_t time) {
@@ -322,13 +332,17 @@ static void advance_phase(struct engine *e, uint64_t time) {
     if (e->phase == PHASE_WARMING && time >= e->phase_end)
         enter(e, PHASE_MEASURING, time);
     if (e->phase == PHASE_MEASURING && time >= e->phase_end) {
-        finish_measuring(e, time);
+        e->result->seconds = (double)(time - e->phase_start) / (double)SECOND;
+        enter(e, PHASE_DRAINING, time);
+    }
+    if (e->phase == PHASE_DRAINING && (under_way(e) == 0 || time >= e->phase_end)) {
+        e->result->errors[ENGINE_CODE_UNANSWERED] += under_way(e);
         enter(e, PHASE_DONE, time);
     }
 }
 
 static void show_progress(struct engine *e, uint64_t time) {
-    const double totals[] = {0, e->options->warmup, e->options->seconds, 0};
+    const double totals[] = {0, e->options->warmup, e->options->seconds, DRAINING_MAX_S, 0};
     double since = (double)(time - e->progress_at) / (double)SECOND;
 
     if (since < 1 || e->phase == PHASE_DONE)

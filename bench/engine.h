@@ -21,7 +21,7 @@ enum {
     ENGINE_CONNECTIONS_MAX = 100,
     /* How an operation ended: 0, or a code of the protocol's below these. */
     ENGINE_CODE_LOST = 62,       /* its connection broke */
-    ENGINE_CODE_UNANSWERED = 63, /* more than a second old when the time was over */
+    ENGINE_CODE_UNANSWERED = 63, /* not within 30 s after the time was over */
     ENGINE_CODES = 64,
 };
 
@@ -48,7 +48,8 @@ void connection_complete(struct connection *connection, unsigned client, unsigne
 
 struct result {
     double seconds;           /* as measured */
-    struct histogram latency; /* of those that succeeded, nanoseconds */
+    uint64_t operations;      /* that succeeded while it measured */
+    struct histogram latency; /* of those, and of what was under way at its end; nanoseconds */
     uint64_t errors[ENGINE_CODES];
     double cpu_seconds; /* of this process, warm-up and loading included */
     uint64_t done;      /* operations that succeeded, warm-up and loading included */

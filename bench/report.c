@@ -17,7 +17,7 @@ static double milliseconds(double nanoseconds) {
 }
 
 static double throughput(const struct result *result) {
-    return result->seconds > 0 ? (double)result->latency.count / result->seconds : 0;
+    return result->seconds > 0 ? (double)result->operations / result->seconds : 0;
 }
 
 static const char *error_label(const struct protocol *protocol, unsigned code) {
@@ -69,7 +69,7 @@ static void print_json(const struct bench_options *options, const struct protoco
     add_double(object, "seconds", result->seconds);
     json_object_object_add(object, "value_size", json_object_new_uint64(options->value_size));
     json_object_object_add(object, "keys", json_object_new_uint64(options->keys));
-    json_object_object_add(object, "operations", json_object_new_uint64(result->latency.count));
+    json_object_object_add(object, "operations", json_object_new_uint64(result->operations));
     json_object_object_add(object, "latency_ms", json_latency(&result->latency));
     json_object_object_add(object, "errors", errors);
     json_object_object_add(object, "operations_in_all", json_object_new_uint64(result->done));

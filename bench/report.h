@@ -4,7 +4,8 @@
  * JSON, one object: {"throughput": operations a second, "operation", "consistency" (of get),
  * "clients", "connections", "seconds", "value_size", "keys", "operations",
  * "latency_ms": {"mean", "p50", "p90", "p99", "p99.9", "max"}, "errors": {NAME: count, ...},
- * "operations_in_all", "client_cpu_seconds"}. The last two include warm-up and loading.
+ * "operations_in_all", "client_cpu_seconds"}. Latencies and errors are also of what was under way at
+ * the end. The last two include warm-up and loading.
  */
 #pragma once
 

@@ -35,7 +35,6 @@ def overwrite(cluster, writes, keys, value_size, limit):
     seed = 0
     while (done := leader.status().applied_index - first) < writes and time.monotonic() < end:
         seed += 1
-        # Long enough that something is answered though the state waits for a checkpoint on a busy machine.
         seconds = 20 if writes - done > 500000 else 5
         words = ["put", f"--keys={keys}", f"--value-size={value_size}", "--clients=256"]
         result = _bench(
