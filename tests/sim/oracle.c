@@ -484,6 +484,10 @@ static void look_at_state(struct machine *machine) {
          "the state of %s at index %" PRIu64 " says configuration %" PRIu64 ", not %" PRIu64,
          machine->name, index, configuration_index, configuration_index_at(index));
     r = state_hash(machine->node->state, &hash);
+    /* To read a page Berkeley DB may have to write another one; when it can't, the node meets that
+     * next. */
+    if (r < 0 && machine->disk_trouble)
+        return;
     must(r == 0, "%s can't read its state", machine->name);
     if (index >= oracle.state_hash_capacity) {
         size_t capacity = (size_t)(index + 1) * 2;
