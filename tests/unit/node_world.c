@@ -1,11 +1,11 @@
 #include "node_world.h"
 
-#include <ftw.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "raft/member_internal.h"
+#include "test_directories.h"
 
 struct world world;
 
@@ -469,38 +469,6 @@ struct node *world_node(unsigned number) {
     return world.nodes[number].node;
 }
 
-static int remove_one(const char *path, const struct stat *status, int type, struct FTW *place) {
-    (void)status;
-    (void)type;
-    (void)place;
-    return remove(path);
-}
-
-static void remove_directory(const char *path) {
-    if (access(path, F_OK) == 0)
-        assert_int_equal(nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
-}
-
-static const char *copy_from, *copy_to;
-
-static int copy_one(const char *path, const struct stat *status, int type, struct FTW *place) {
-    _cleanup_free_ char *to = xasprintf("%s%s", copy_to, path + strlen(copy_from));
-    _cleanup_free_ char *data = xmalloc((size_t)status->st_size + 1);
-    FILE *file;
-
-    (void)place;
-    if (type == FTW_D)
-        return mkdir(to, 0700);
-    file = fopen(path, "re");
-    assert_non_null(file);
-    assert_int_equal(fread(data, 1, (size_t)status->st_size, file), status->st_size);
-    fclose(file);
-    file = fopen(to, "we");
-    assert_non_null(file);
-    assert_int_equal(fwrite(data, 1, (size_t)status->st_size, file), status->st_size);
-    return fclose(file);
-}
-
 void world_boot(unsigned number) {
     struct world_node *node = &world.nodes[number];
     struct node_options options = {
@@ -588,11 +556,9 @@ void world_kill(unsigned number) {
     _cleanup_free_ char *copy = xasprintf("%s.copy", node->directory);
 
     world_empty_disk(number);
-    copy_from = node->directory;
-    copy_to = copy;
-    assert_int_equal(nftw(node->directory, copy_one, 8, FTW_PHYS), 0);
+    copy_directory(node->directory, copy);
     bury(node);
-    remove_directory(node->directory);
+    remove_tree(node->directory);
     assert_int_equal(rename(copy, node->directory), 0);
 }
 
@@ -600,7 +566,7 @@ void world_wipe(unsigned number) {
     struct world_node *node = &world.nodes[number];
 
     bury(node);
-    remove_directory(node->directory);
+    remove_tree(node->directory);
     node->bootstrap = false;
 }
 
@@ -705,7 +671,7 @@ void world_stop(void) {
             bury(&world.nodes[i]);
     }
     assert_null(messages);
-    remove_directory(directory);
+    remove_tree(directory);
     for (unsigned i = 1; i <= WORLD_NODES; i++)
         if (world.nodes[i].fatal)
             fail_msg("%s ended: %s", world.nodes[i].name, world.nodes[i].fatal_reason);

@@ -1,5 +1,5 @@
 /* A backup is checked to its last byte, and restores to an equal state. */
-#include "test_state_fixture.h"
+#include "test_backup_fixture.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -25,43 +24,7 @@ static int teardown(void **fixture) {
     return 0;
 }
 
-/* The bytes of a backup of the state, with chunks of about this size. */
-static struct buffer make_backup(struct state *state, size_t max_bytes) {
-    struct backup_header header = {.cluster_id = 0x1234567890abcdef, .version = "0.1.0-test"};
-    struct buffer file = BUFFER_NULL;
-    struct failure failure = {0};
-    struct backup_writer writer;
-    struct snapshot *snapshot;
-    bool last = false;
-
-    assert_int_equal(snapshot_open(&snapshot, state), 0);
-    header.snapshot = *snapshot_header(snapshot);
-    backup_writer_begin(&writer, &header, &file);
-    while (!last) {
-        struct buffer chunk = BUFFER_NULL;
-
-        assert_int_equal(backup_writer_end(&writer, &file, &failure), -EBADMSG);
-        assert_int_equal(snapshot_next(snapshot, max_bytes, &chunk, &last), 0);
-        assert_int_equal(backup_writer_chunk(&writer, chunk.data, chunk.size, &file, &failure), 0);
-        assert_int_equal(backup_writer_chunk(&writer, chunk.data, chunk.size, &file, &failure),
-                         -EBADMSG);
-        buffer_deinit(&chunk);
-    }
-    assert_int_equal(backup_writer_end(&writer, &file, &failure), 0);
-    backup_writer_deinit(&writer);
-    snapshot_close(snapshot);
-    return file;
-}
-
-/* A file without a name. */
-static int make_file(const void *data, size_t size) {
-    int fd = memfd_create("backup", MFD_CLOEXEC);
-
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, data, size), size);
-    assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
-    return fd;
-}
+static const uint64_t cluster = 0x1234567890abcdef;
 
 static int check_bytes(const void *data, size_t size, struct failure *failure) {
     struct backup_summary summary;
@@ -90,13 +53,13 @@ static void a_check_says_what_the_backup_holds(void **fixture) {
     int fd;
 
     assert_int_equal(model_apply(state, 20, 500), 0);
-    file = make_backup(state, 2000);
+    file = make_backup(state, cluster, 2000);
     fd = make_file(file.data, file.size);
     if (backup_check(fd, count_calls, &last, &summary, &failure) != 0)
         fail_msg("%s", failure.message);
     assert_true(last > file.size / 2);
-    assert_true(summary.header.cluster_id == 0x1234567890abcdef);
-    assert_string_equal(summary.header.version, "0.1.0-test");
+    assert_true(summary.header.cluster_id == cluster);
+    assert_string_equal(summary.header.version, BACKUP_VERSION);
     assert_int_equal(summary.header.snapshot.index, 200);
     assert_int_equal(summary.header.snapshot.term, 2);
     assert_int_equal(summary.header.snapshot.configuration_index, 200);
@@ -120,7 +83,7 @@ static struct buffer make_small_backup(struct state *state) {
     assert_int_equal(state_put(state, "third", 5, &record), 0);
     assert_int_equal(state_set_configuration(state, 3, "members", 7), 0);
     assert_int_equal(state_commit(state, 5, 1), 0);
-    return make_backup(state, 30);
+    return make_backup(state, cluster, 30);
 }
 
 static void every_flipped_bit_is_noticed(void **fixture) {
@@ -172,7 +135,7 @@ static void the_failure_names_the_place(void **fixture) {
     struct buffer file;
 
     assert_int_equal(model_apply(state, 20, 500), 0);
-    file = make_backup(state, 2000);
+    file = make_backup(state, cluster, 2000);
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
         file.data[places[i].offset] ^= 0x40;
         assert_int_equal(check_bytes(file.data, file.size, &failure), ERROR_INVALID_ARGUMENT);
@@ -210,7 +173,7 @@ static void a_restored_state_equals_the_one_that_was_backed_up(void **fixture) {
 
     assert_int_equal(model_apply(state, 60, 2000), 0);
     assert_int_equal(state_hash(state, &hash), 0);
-    file = make_backup(state, SNAPSHOT_CHUNK_BYTES);
+    file = make_backup(state, cluster, SNAPSHOT_CHUNK_BYTES);
     fd = make_file(file.data, file.size);
     if (backup_restore(fd, directory, NULL, NULL, &summary, &failure) != 0)
         fail_msg("%s", failure.message);
@@ -244,7 +207,7 @@ static void a_damaged_backup_restores_nothing(void **fixture) {
     struct buffer file;
 
     assert_int_equal(model_apply(state, 10, 300), 0);
-    file = make_backup(state, 1000);
+    file = make_backup(state, cluster, 1000);
     for (size_t offset = 0; offset < file.size; offset += 37) {
         int fd;
 

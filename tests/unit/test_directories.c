@@ -43,8 +43,14 @@ static int remove_one(const char *path, const struct stat *status, int type, str
     return remove(path);
 }
 
+void remove_tree(const char *directory) {
+    if (access(directory, F_OK) == 0)
+        assert_int_equal(nftw(directory, remove_one, DESCRIPTORS, FTW_DEPTH | FTW_PHYS), 0);
+}
+
 void remove_directory(char *directory) {
-    assert_int_equal(nftw(directory, remove_one, DESCRIPTORS, FTW_DEPTH | FTW_PHYS), 0);
+    assert_int_equal(access(directory, F_OK), 0);
+    remove_tree(directory);
     free(directory);
 }
 

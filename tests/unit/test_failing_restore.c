@@ -6,7 +6,6 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,8 +13,9 @@
 #include "failing_state.h"
 #include "store/backup.h"
 #include "store/snapshot.h"
+#include "test_backup_fixture.h"
 
-enum { BATCHES = 10, INDEX = BATCHES * MODEL_BATCH };
+enum { CLUSTER = 1234, BATCHES = 10, INDEX = BATCHES * MODEL_BATCH };
 
 static int backup = -1; /* a file without a name */
 static uint64_t hash;   /* of the state in there */
@@ -87,37 +87,11 @@ static void check(const struct failing_scenario *scenario, const char *directory
 
 static struct failing_scenario scenario = {.work = work, .check = check};
 
-static void make_backup(struct state *state) {
-    struct backup_header header = {.cluster_id = 1234, .version = "0.1.0"};
-    struct buffer file = BUFFER_NULL;
-    struct failure failure = {0};
-    struct backup_writer writer;
-    struct snapshot *snapshot;
-    bool last = false;
-
-    assert_int_equal(snapshot_open(&snapshot, state), 0);
-    header.snapshot = *snapshot_header(snapshot);
-    backup_writer_begin(&writer, &header, &file);
-    while (!last) {
-        struct buffer chunk = BUFFER_NULL;
-
-        assert_int_equal(snapshot_next(snapshot, 20000, &chunk, &last), 0);
-        assert_int_equal(backup_writer_chunk(&writer, chunk.data, chunk.size, &file, &failure), 0);
-        buffer_deinit(&chunk);
-    }
-    assert_int_equal(backup_writer_end(&writer, &file, &failure), 0);
-    backup_writer_deinit(&writer);
-    snapshot_close(snapshot);
-    assert_int_equal(write(backup, file.data, file.size), file.size);
-    buffer_deinit(&file);
-}
-
 static int setup(void **fixture) {
     const char *directory = failing_make_state(BATCHES);
     struct state *state = failing_open_again(directory);
 
-    backup = memfd_create("backup", MFD_CLOEXEC);
-    make_backup(state);
+    backup = make_backup_file(state, CLUSTER, 20000);
     assert_int_equal(state_hash(state, &hash), 0);
     state_close(state);
     remove_directory((char *)(uintptr_t)directory);

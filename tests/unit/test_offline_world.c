@@ -4,13 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/memory.h"
 #include "kv/kv.h"
 #include "raft/configuration.h"
-#include "store/snapshot.h"
+#include "test_backup_fixture.h"
 
 int world_setup(void **state) {
     struct world *world = xcalloc(1, sizeof *world);
@@ -130,31 +129,10 @@ void world_check_keys(const char *state_path, uint64_t entries) {
 
 int world_make_backup(struct world *world) {
     _cleanup_free_ char *path = xasprintf("%s/state", world->path);
-    struct backup_header header = {.cluster_id = WORLD_CLUSTER, .version = "0.1.0"};
     struct state *state = open_state(path, 0);
-    struct buffer file = BUFFER_NULL;
-    struct failure failure = {0};
-    struct backup_writer writer;
-    struct snapshot *snapshot;
-    bool last = false;
-    int fd = memfd_create("backup", MFD_CLOEXEC);
+    int fd = make_backup_file(state, WORLD_CLUSTER, 3000);
 
-    assert_int_equal(snapshot_open(&snapshot, state), 0);
-    header.snapshot = *snapshot_header(snapshot);
-    backup_writer_begin(&writer, &header, &file);
-    while (!last) {
-        struct buffer chunk = BUFFER_NULL;
-
-        assert_int_equal(snapshot_next(snapshot, 3000, &chunk, &last), 0);
-        assert_int_equal(backup_writer_chunk(&writer, chunk.data, chunk.size, &file, &failure), 0);
-        buffer_deinit(&chunk);
-    }
-    assert_int_equal(backup_writer_end(&writer, &file, &failure), 0);
-    backup_writer_deinit(&writer);
-    snapshot_close(snapshot);
     state_close(state);
-    assert_int_equal(write(fd, file.data, file.size), file.size);
-    buffer_deinit(&file);
     return fd;
 }
 
