@@ -64,6 +64,9 @@ enum {
     OPERATIONS_MAX = 64,         /* long requests that a node keeps an eye on */
     OPERATION_KEPT_MS = 5 * 60 * 1000, /* after its end */
     OPERATION_PROGRESS_MS = 500,       /* between two words of how one comes on */
+    JOIN_ADDRESSES_MAX = 16,           /* of Join= */
+    JOIN_REQUESTS_MAX = 32,            /* nodes that ask to join a cluster */
+    JOIN_KEPT_MS = 20 * 1000,          /* after one has asked last */
     PROTOCOL_MIN = 1,
     PROTOCOL_MAX = 1,
     FORMAT_VERSION = 1, /* of the data directory */

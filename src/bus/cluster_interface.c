@@ -87,6 +87,75 @@ static int write_configuration(sd_bus_message *reply, const Raftkv__V1__Response
     return results_append(reply, "t", response->configuration->configuration_index);
 }
 
+static int read_accept(sd_bus_message *message, Raftkv__V1__Request *request) {
+    Raftkv__V1__AcceptRequest *body = xmalloc(sizeof *body);
+
+    raftkv__v1__accept_request__init(body);
+    request->body_case = RAFTKV__V1__REQUEST__BODY_ACCEPT;
+    request->accept = body;
+    return read_change(message, &body->name, NULL, &body->expected_configuration_index);
+}
+
+static int read_accept_nonvoter(sd_bus_message *message, Raftkv__V1__Request *request) {
+    int r = read_accept(message, request);
+
+    request->accept->nonvoter = true;
+    return r;
+}
+
+static int read_reject(sd_bus_message *message, Raftkv__V1__Request *request) {
+    Raftkv__V1__RejectRequest *body = xmalloc(sizeof *body);
+
+    raftkv__v1__reject_request__init(body);
+    request->body_case = RAFTKV__V1__REQUEST__BODY_REJECT;
+    request->reject = body;
+    return read_text(message, &body->name);
+}
+
+static int write_nothing(sd_bus_message *reply, const Raftkv__V1__Response *response,
+                         struct failure *failure) {
+    (void)reply;
+    (void)response;
+    (void)failure;
+    return 0;
+}
+
+static int read_pending(sd_bus_message *message, Raftkv__V1__Request *request) {
+    Raftkv__V1__PendingRequest *body = xmalloc(sizeof *body);
+
+    (void)message;
+    raftkv__v1__pending_request__init(body);
+    request->body_case = RAFTKV__V1__REQUEST__BODY_PENDING;
+    request->pending = body;
+    return 0;
+}
+
+static int append_pending(sd_bus_message *reply, const Raftkv__V1__PendingNode *node) {
+    int r = sd_bus_message_open_container(reply, SD_BUS_TYPE_STRUCT, "stsst");
+
+    if (r >= 0)
+        r = text_append_clean(reply, node->name);
+    if (r >= 0)
+        r = results_append(reply, "t", node->id);
+    if (r >= 0)
+        r = text_append_clean(reply, node->peer_address);
+    if (r >= 0)
+        r = text_append_clean(reply, node->client_address);
+    if (r >= 0)
+        r = results_append(reply, "t", node->milliseconds);
+    return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+static int write_pending(sd_bus_message *reply, const Raftkv__V1__Response *response,
+                         struct failure *failure) {
+    int r = sd_bus_message_open_container(reply, SD_BUS_TYPE_ARRAY, "(stsst)");
+
+    (void)failure;
+    for (size_t i = 0; r >= 0 && i < response->pending->n_nodes; i++)
+        r = append_pending(reply, response->pending->nodes[i]);
+    return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
 static int read_transfer(sd_bus_message *message, Raftkv__V1__Request *request) {
     Raftkv__V1__TransferLeadershipRequest *body = xmalloc(sizeof *body);
 
@@ -181,6 +250,23 @@ static const struct method methods[] = {
      .read = read_force_demote_voter,
      .body = RAFTKV__V1__RESPONSE__BODY_CONFIGURATION,
      .write = write_configuration},
+    {.member = "GetPending",
+     .read = read_pending,
+     .body = RAFTKV__V1__RESPONSE__BODY_PENDING,
+     .write = write_pending},
+    {.member = "Accept",
+     .timeout_ms = REQUEST_TIMEOUT_MAX_MS,
+     .read = read_accept,
+     .body = RAFTKV__V1__RESPONSE__BODY_CONFIGURATION,
+     .write = write_configuration},
+    {.member = "AcceptNonvoter",
+     .read = read_accept_nonvoter,
+     .body = RAFTKV__V1__RESPONSE__BODY_CONFIGURATION,
+     .write = write_configuration},
+    {.member = "Reject",
+     .read = read_reject,
+     .body = RAFTKV__V1__RESPONSE__BODY_REJECT,
+     .write = write_nothing},
     {.member = "TransferLeadership",
      .read = read_transfer,
      .body = RAFTKV__V1__RESPONSE__BODY_TRANSFER_LEADERSHIP,
@@ -225,6 +311,22 @@ const sd_bus_vtable cluster_vtable[] = {
     SD_BUS_METHOD_WITH_ARGS("ForceDemoteVoter",
                             SD_BUS_ARGS("s", name, "t", expected_configuration_index),
                             SD_BUS_RESULT("t", configuration_index),
+                            handle, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("GetPending",
+                            SD_BUS_NO_ARGS,
+                            SD_BUS_RESULT("a(stsst)", nodes),
+                            handle, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("Accept",
+                            SD_BUS_ARGS("s", name, "t", expected_configuration_index),
+                            SD_BUS_RESULT("t", configuration_index),
+                            handle, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("AcceptNonvoter",
+                            SD_BUS_ARGS("s", name, "t", expected_configuration_index),
+                            SD_BUS_RESULT("t", configuration_index),
+                            handle, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("Reject",
+                            SD_BUS_ARGS("s", name),
+                            SD_BUS_NO_RESULT,
                             handle, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("TransferLeadership",
                             SD_BUS_ARGS("s", name),

@@ -47,6 +47,11 @@ static int append_arguments(sd_bus_message *m, const Request *request) {
         return sd_bus_message_append(m, "sst", request->add_nonvoter->name,
                                      request->add_nonvoter->peer_address,
                                      request->add_nonvoter->expected_configuration_index);
+    case RAFTKV__V1__REQUEST__BODY_ACCEPT:
+        return sd_bus_message_append(m, "st", request->accept->name,
+                                     request->accept->expected_configuration_index);
+    case RAFTKV__V1__REQUEST__BODY_REJECT:
+        return sd_bus_message_append(m, "s", request->reject->name);
     case RAFTKV__V1__REQUEST__BODY_REMOVE_SERVER:
         return sd_bus_message_append(m, "st", request->remove_server->name,
                                      request->remove_server->expected_configuration_index);
@@ -115,6 +120,13 @@ static struct method method_of(const Request *request) {
         return (struct method){"org.raftkv1.Cluster", "AddVoter"};
     case RAFTKV__V1__REQUEST__BODY_ADD_NONVOTER:
         return (struct method){"org.raftkv1.Cluster", "AddNonvoter"};
+    case RAFTKV__V1__REQUEST__BODY_PENDING:
+        return (struct method){"org.raftkv1.Cluster", "GetPending"};
+    case RAFTKV__V1__REQUEST__BODY_ACCEPT:
+        return (struct method){"org.raftkv1.Cluster",
+                               request->accept->nonvoter ? "AcceptNonvoter" : "Accept"};
+    case RAFTKV__V1__REQUEST__BODY_REJECT:
+        return (struct method){"org.raftkv1.Cluster", "Reject"};
     case RAFTKV__V1__REQUEST__BODY_REMOVE_SERVER:
         return (struct method){"org.raftkv1.Cluster", request->remove_server->force
                                                           ? "ForceRemoveServer"

@@ -36,5 +36,9 @@ int bus_call_with_progress(sd_bus *bus, sd_bus_message *m, const Raftkv__V1__Req
                            const struct transport *transport, uint64_t timeout_us,
                            sd_bus_error *error, sd_bus_message **ret);
 
+/* bus_pending.c: the replies of GetPending and Reject, into the response. */
+int bus_read_pending(sd_bus_message *reply, Raftkv__V1__Response *response);
+int bus_read_rejected(Raftkv__V1__Response *response);
+
 /* Makes a response that holds this error. */
 Raftkv__V1__Response *bus_error_response(enum error_code code, const char *message);

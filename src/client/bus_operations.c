@@ -186,6 +186,9 @@ static bool watch_wanted(const Raftkv__V1__Request *request, struct watch *ret) 
     case RAFTKV__V1__REQUEST__BODY_ADD_NONVOTER:
         *ret = (struct watch){.kind = "add-nonvoter", .subject = request->add_nonvoter->name};
         return true;
+    case RAFTKV__V1__REQUEST__BODY_ACCEPT:
+        *ret = (struct watch){.kind = "accept", .subject = request->accept->name};
+        return true;
     case RAFTKV__V1__REQUEST__BODY_REMOVE_SERVER:
         *ret = (struct watch){.kind = "remove-server", .subject = request->remove_server->name};
         return true;

@@ -448,6 +448,10 @@ static int read_body(sd_bus_message *m, const Request *request, const char *node
         return bus_read_operation(m, request->operation->token, response);
     case RAFTKV__V1__REQUEST__BODY_OPERATIONS:
         return bus_read_operations(m, response);
+    case RAFTKV__V1__REQUEST__BODY_PENDING:
+        return bus_read_pending(m, response);
+    case RAFTKV__V1__REQUEST__BODY_REJECT:
+        return bus_read_rejected(response);
     default:
         return read_configuration(m, response);
     }

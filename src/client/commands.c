@@ -24,8 +24,9 @@ const struct command commands[] = {
      0, 0, 0, run_exchange},
     {"members", "", "Show the membership",
      "Shows the committed membership with the configuration index, which --expected-index= of the "
-     "commands that change it takes.",
-     OPTION_BIT(OPTION_STALE), 0, 0, run_exchange},
+     "commands that change it takes. With --pending the nodes that ask to join, and wait to be "
+     "accepted.",
+     OPTION_BIT(OPTION_STALE) | OPTION_BIT(OPTION_PENDING), 0, 0, run_members},
     {"add-voter", "NAME PEER-ADDRESS", "Add a node to the cluster as a voter",
      "Contacts the node that listens for peers at PEER-ADDRESS (HOST:PORT), checks that it is "
      "NAME, "
@@ -38,6 +39,14 @@ const struct command commands[] = {
      "it "
      "is a member; it catches up after that. add-voter makes it a voter.",
      OPTION_BIT(OPTION_EXPECTED_INDEX), 2, 2, run_exchange},
+    {"accept", "NAME", "Add a node that asks to join",
+     "Adds the node of this name that asks to join (see members --pending) as add-voter does, or "
+     "with --nonvoter as add-nonvoter does.",
+     OPTION_BIT(OPTION_NONVOTER) | OPTION_BIT(OPTION_EXPECTED_INDEX), 1, 1, run_exchange},
+    {"reject", "NAME", "Do not add a node that asks to join",
+     "Tells the node of this name that asks to join that it is not added. It is no longer listed "
+     "while it goes on asking this leader; accept still adds it.",
+     0, 1, 1, run_exchange},
     {"remove-server", "NAME", "Remove a member",
      "Removes the member from the cluster. Refused as WouldLoseQuorum when fewer than a majority "
      "of "

@@ -42,6 +42,9 @@ int run_exchange(struct session *session, const struct arguments *arguments);
 int run_put(struct session *session, const struct arguments *arguments);
 int run_list(struct session *session, const struct arguments *arguments);
 
+/* joins.c */
+int run_members(struct session *session, const struct arguments *arguments);
+
 /* backup.c */
 int run_backup(struct session *session, const struct arguments *arguments);
 int run_check(struct session *session, const struct arguments *arguments);

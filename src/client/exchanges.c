@@ -20,6 +20,8 @@ union body {
     Raftkv__V1__MembersRequest members;
     Raftkv__V1__AddVoterRequest add_voter;
     Raftkv__V1__AddNonvoterRequest add_nonvoter;
+    Raftkv__V1__AcceptRequest accept;
+    Raftkv__V1__RejectRequest reject;
     Raftkv__V1__RemoveServerRequest remove_server;
     Raftkv__V1__DemoteVoterRequest demote_voter;
     Raftkv__V1__TransferLeadershipRequest transfer_leadership;
@@ -103,6 +105,24 @@ static int fill_add_nonvoter(union body *body, const struct session *session) {
     body->add_nonvoter.name = name_field(session->arguments->positional[0]);
     body->add_nonvoter.peer_address = name_field(session->arguments->positional[1]);
     body->add_nonvoter.expected_configuration_index = session->arguments->expected_index;
+    return 0;
+}
+
+static int fill_accept(union body *body, const struct session *session) {
+    body->accept.name = name_field(session->arguments->positional[0]);
+    body->accept.nonvoter = session->arguments->nonvoter;
+    body->accept.expected_configuration_index = session->arguments->expected_index;
+    return 0;
+}
+
+static int fill_reject(union body *body, const struct session *session) {
+    body->reject.name = name_field(session->arguments->positional[0]);
+    return 0;
+}
+
+static int show_rejected(struct session *session, const Response *response) {
+    (void)response;
+    output_rejected(&session->output, session->arguments->positional[0]);
     return 0;
 }
 
@@ -212,6 +232,8 @@ static const struct exchange exchanges[] = {
     {"members", KIND(MEMBERS, members), fill_members, show_members},
     {"add-voter", KIND(ADD_VOTER, add_voter), fill_add_voter, show_configuration},
     {"add-nonvoter", KIND(ADD_NONVOTER, add_nonvoter), fill_add_nonvoter, show_configuration},
+    {"accept", KIND(ACCEPT, accept), fill_accept, show_configuration},
+    {"reject", KIND(REJECT, reject), fill_reject, show_rejected},
     {"remove-server", KIND(REMOVE_SERVER, remove_server), fill_remove_server, show_configuration},
     {"demote-voter", KIND(DEMOTE_VOTER, demote_voter), fill_demote_voter, show_configuration},
     {"transfer-leadership", KIND(TRANSFER_LEADERSHIP, transfer_leadership), fill_transfer,

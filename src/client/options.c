@@ -35,6 +35,8 @@ static const struct {
     [OPTION_EXPECTED_INDEX] = {"expected-index", "INDEX",
                                "Refuse unless the configuration index (see members) is this one"},
     [OPTION_FORCE] = {"force", NULL, "Do it even if too few of the remaining voters answer now"},
+    [OPTION_PENDING] = {"pending", NULL, "Show the nodes that ask to join instead"},
+    [OPTION_NONVOTER] = {"nonvoter", NULL, "Add it as a non-voter"},
 };
 
 static int wrong(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -147,6 +149,12 @@ static int take_option(struct arguments *arguments, enum option_id id, const cha
         return parse_number("expected-index", value, &arguments->expected_index);
     case OPTION_FORCE:
         arguments->force = true;
+        return 0;
+    case OPTION_PENDING:
+        arguments->pending = true;
+        return 0;
+    case OPTION_NONVOTER:
+        arguments->nonvoter = true;
         return 0;
     default:
         return -EINVAL; /* unknown: getopt has said so */

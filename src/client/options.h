@@ -22,6 +22,8 @@ enum option_id {
     OPTION_KEYS_ONLY,
     OPTION_EXPECTED_INDEX,
     OPTION_FORCE,
+    OPTION_PENDING,
+    OPTION_NONVOTER,
     OPTION_COUNT
 };
 
@@ -55,7 +57,7 @@ struct arguments {
     bool json;
     uint32_t timeout_ms;
     const char *file;
-    bool raw, stale, keys_only, force;
+    bool raw, stale, keys_only, force, pending, nonvoter;
     const char *from;
     uint64_t limit;          /* of a list; 0: none */
     uint64_t expected_index; /* 0: any */

@@ -20,7 +20,10 @@
  *             time since it began
  *   members  {"cluster_id", "configuration_index", "members": [{"name", "id", "role",
  *             "peer_address", "client_address", "leader", "promoting"}]}
- *   add-voter, add-nonvoter, remove-server, demote-voter   {"configuration_index"}
+ *   members --pending                        {"nodes": [{"name", "id", "peer_address",
+ *             "client_address", "milliseconds"}]}
+ *   reject                                   {"rejected"}
+ *   add-voter, add-nonvoter, accept, remove-server, demote-voter   {"configuration_index"}
  *   transfer-leadership                      {"leader"}
  *   barrier                                  {"index"}
  *   verify-leader                            {"leader", "term"}
@@ -62,6 +65,8 @@ void output_get(const struct output *output, const Raftkv__V1__GetResponse *resp
 void output_delete(const struct output *output, const Raftkv__V1__DeleteResponse *response);
 void output_status(const struct output *output, const Raftkv__V1__StatusResponse *response);
 void output_members(const struct output *output, const Raftkv__V1__MembersResponse *response);
+void output_pending(const struct output *output, const Raftkv__V1__PendingResponse *response);
+void output_rejected(const struct output *output, const char *name);
 void output_configuration(const struct output *output,
                           const Raftkv__V1__ConfigurationResponse *response);
 void output_transfer(const struct output *output,

@@ -42,6 +42,8 @@ bool transport_request_writes(const Raftkv__V1__Request *request) {
     case RAFTKV__V1__REQUEST__BODY_BACKUP:
     case RAFTKV__V1__REQUEST__BODY_BARRIER: /* nor here */
     case RAFTKV__V1__REQUEST__BODY_VERIFY_LEADER:
+    case RAFTKV__V1__REQUEST__BODY_PENDING:
+    case RAFTKV__V1__REQUEST__BODY_REJECT: /* nor here */
     case RAFTKV__V1__REQUEST__BODY_STATS:
     case RAFTKV__V1__REQUEST__BODY_OPERATIONS:
         return false;
@@ -59,6 +61,7 @@ bool transport_response_fits(const Raftkv__V1__Request *request,
     switch (request->body_case) {
     case RAFTKV__V1__REQUEST__BODY_ADD_VOTER:
     case RAFTKV__V1__REQUEST__BODY_ADD_NONVOTER:
+    case RAFTKV__V1__REQUEST__BODY_ACCEPT:
     case RAFTKV__V1__REQUEST__BODY_REMOVE_SERVER:
     case RAFTKV__V1__REQUEST__BODY_DEMOTE_VOTER:
         return response->body_case == RAFTKV__V1__RESPONSE__BODY_CONFIGURATION;

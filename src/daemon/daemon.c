@@ -319,6 +319,8 @@ static struct node_options node_options(const struct options *options) {
         .peer_address = options->advertise_peers,
         .client_address = options->advertise_clients,
         .bootstrap = options->bootstrap,
+        .join = options->join,
+        .allow_join = (enum join_policy)options->allow_join,
         .election_timeout = options->election_timeout,
         .heartbeat = options->heartbeat,
         .state_cache_size = options->state_cache_size,

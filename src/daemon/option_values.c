@@ -7,6 +7,9 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/check.h"
+#include "base/join_policy.h"
+
 int boolean_parse(const char *text, bool *ret) {
     static const char *const yes[] = {"1", "yes", "y", "true", "t", "on"};
     static const char *const no[] = {"0", "no", "n", "false", "f", "off"};
@@ -22,6 +25,27 @@ int boolean_parse(const char *text, bool *ret) {
         }
     }
     return -EINVAL;
+}
+
+static const char *const policies[] = {
+    [JOIN_NO] = "no",
+    [JOIN_ASK] = "ask",
+    [JOIN_NONVOTER] = "nonvoter",
+    [JOIN_VOTER] = "voter",
+};
+
+int policy_parse(const char *text, uint64_t *ret) {
+    for (size_t i = 0; i < sizeof policies / sizeof *policies; i++)
+        if (strcmp(policies[i], text) == 0) {
+            *ret = i;
+            return 0;
+        }
+    return -EINVAL;
+}
+
+const char *policy_format(uint64_t policy) {
+    check(policy < sizeof policies / sizeof *policies);
+    return policies[policy];
 }
 
 /* Reads the digits at *text and moves behind them. -EINVAL when there are none, -ERANGE. */

@@ -7,6 +7,9 @@
 
 /* As systemd's: 1, yes, y, true, t, on, and 0, no, n, false, f, off, in any case. -EINVAL. */
 int boolean_parse(const char *text, bool *ret);
+/* An enum join_policy: no, ask, nonvoter or voter. -EINVAL. */
+int policy_parse(const char *text, uint64_t *ret);
+const char *policy_format(uint64_t policy);
 /* A whole number in decimal digits. -EINVAL; -ERANGE when it does not fit. */
 int count_parse(const char *text, uint64_t *ret);
 /* A count of bytes, or of K, M, G or T (1024 times the one before), as "16M". -EINVAL, -ERANGE. */

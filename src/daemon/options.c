@@ -43,6 +43,13 @@ const struct option_key option_keys[KEY_COUNT] = {
     [KEY_BOOTSTRAP] = {"Node", "Bootstrap", OPTION_BOOLEAN, AT(bootstrap), "no", 0, 0,
                        "Makes a cluster of one out of an empty data directory; safe to leave.",
                        .reloads = false},
+    [KEY_JOIN] = {"Node", "Join", OPTION_ADDRESSES, AT(join), "<nobody>", 0, 0,
+                  "Nodes to ask to be taken into their cluster, with an empty data directory; safe "
+                  "to leave.",
+                  .reloads = false},
+    [KEY_ALLOW_JOIN] = {"Node", "AllowJoin", OPTION_POLICY, AT(allow_join), "ask", 0, 0,
+                        "What becomes of nodes that ask this one, as leader, to be taken in.",
+                        .reloads = true},
     [KEY_MAX_CONNECTIONS] = {"Node", "MaxConnections", OPTION_COUNT, AT(max_connections), "10000",
                              1, CLIENT_CONNECTIONS_MAX, "Client connections at a time.",
                              .reloads = true},
@@ -162,6 +169,14 @@ const char *option_allowed(const struct option_key *key, char *buffer, size_t si
                  "HOST:PORT that others can connect to, such as db1.example.org:4711, "
                  "192.0.2.1:4711 or [2001:db8::1]:4711");
         break;
+    case OPTION_ADDRESSES:
+        snprintf(buffer, size,
+                 "1 to %d times HOST:PORT, with blanks between, where nodes listen for peers",
+                 JOIN_ADDRESSES_MAX);
+        break;
+    case OPTION_POLICY:
+        snprintf(buffer, size, "no, ask, nonvoter or voter");
+        break;
     case OPTION_PATH:
         snprintf(buffer, size, "an absolute path of less than %d bytes", PATH_MAX);
         break;
@@ -197,6 +212,22 @@ static int text_set(struct options *options, const struct option_key *key, const
     return 0;
 }
 
+static int addresses_set(struct options *options, const char *value) {
+    char joined[sizeof options->join] = "", *rest = NULL;
+    _cleanup_free_ char *copy = xstrdup(value);
+    unsigned count = 0;
+
+    for (char *word = strtok_r(copy, " \t", &rest); word; word = strtok_r(NULL, " \t", &rest)) {
+        if (++count > JOIN_ADDRESSES_MAX || !address_valid(word) || address_is_wildcard(word))
+            return -EINVAL;
+        if (count > 1)
+            strcat(joined, " ");
+        strcat(joined, word); /* an address that is valid is short enough */
+    }
+    strcpy(options->join, joined);
+    return 0;
+}
+
 static bool listen_valid(const char *value) {
     char host[ADDRESS_MAX + 1];
     unsigned port;
@@ -228,6 +259,10 @@ static int value_set(struct options *options, const struct option_key *key, cons
     case OPTION_ADVERTISE:
         return address_valid(value) && !address_is_wildcard(value) ? text_set(options, key, value)
                                                                    : -EINVAL;
+    case OPTION_ADDRESSES:
+        return addresses_set(options, value);
+    case OPTION_POLICY:
+        return policy_parse(value, (uint64_t *)(void *)((char *)options + key->offset));
     case OPTION_PATH:
         return value[0] == '/' ? text_set(options, key, value) : -EINVAL;
     case OPTION_BOOLEAN:
@@ -343,6 +378,15 @@ static void settle_advertised(struct loading *loading, int listen, int advertise
         strcpy(advertised, listened);
 }
 
+static void settle_beginning(struct loading *loading, const char *file) {
+    unsigned line;
+    const char *where = place(loading, KEY_JOIN, file, &line);
+
+    if (loading->options.bootstrap && loading->options.join[0])
+        report(loading, LOG_ERR, where, line,
+               "Join= and Bootstrap=yes are both set; a node begins a cluster or joins one");
+}
+
 static void settle_heartbeat(struct loading *loading, const char *file) {
     const struct options *options = &loading->options;
     char heartbeat[VALUE_TEXT_MAX], election[VALUE_TEXT_MAX], third[VALUE_TEXT_MAX];
@@ -439,6 +483,7 @@ int options_load(struct options *ret, const char *name, const char *file, option
     settle_advertised(&loading, KEY_LISTEN_CLIENTS, KEY_ADVERTISE_CLIENTS, file);
     settle_advertised(&loading, KEY_LISTEN_PEERS, KEY_ADVERTISE_PEERS, file);
     settle_listeners(&loading, file);
+    settle_beginning(&loading, file);
     settle_heartbeat(&loading, file);
     settle_auto_promote(&loading, file);
     if (loading.failed)

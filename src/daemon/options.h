@@ -22,6 +22,8 @@ struct options {
     char advertise_peers[ADDRESS_MAX + 1];
     char data_directory[PATH_MAX];
     bool bootstrap;
+    char join[JOIN_ADDRESSES_MAX * (ADDRESS_MAX + 1)]; /* one blank between two */
+    uint64_t allow_join;                               /* enum join_policy */
     uint64_t max_connections;
     uint64_t max_in_flight;
     uint64_t state_cache_size; /* bytes */
@@ -42,7 +44,9 @@ enum option_type {
     OPTION_NAME,      /* of a member */
     OPTION_LISTEN,    /* HOST:PORT, perhaps a wildcard */
     OPTION_ADVERTISE, /* HOST:PORT that others can dial */
+    OPTION_ADDRESSES, /* several of them */
     OPTION_PATH,      /* absolute */
+    OPTION_POLICY,    /* of AllowJoin= */
     OPTION_BOOLEAN,
     OPTION_COUNT,
     OPTION_SIZE, /* bytes */
@@ -57,6 +61,8 @@ enum {
     KEY_ADVERTISE_PEERS,
     KEY_DATA_DIRECTORY,
     KEY_BOOTSTRAP,
+    KEY_JOIN,
+    KEY_ALLOW_JOIN,
     KEY_MAX_CONNECTIONS,
     KEY_MAX_IN_FLIGHT,
     KEY_STATE_CACHE_BYTES,

@@ -20,8 +20,11 @@ const char *option_value(const struct options *options, const struct option_key 
     case OPTION_NAME:
     case OPTION_LISTEN:
     case OPTION_ADVERTISE:
+    case OPTION_ADDRESSES:
     case OPTION_PATH:
         return place;
+    case OPTION_POLICY:
+        return policy_format(number_of(options, key));
     case OPTION_BOOLEAN:
         return *(const bool *)place ? "yes" : "no";
     case OPTION_COUNT:

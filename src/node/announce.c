@@ -1,24 +1,31 @@
 /*
- * announce: a member that was started at other addresses than the configuration says tells the
- * members that it knows, one after the other, until one is the leader, and again until the
- * configuration has them. Whatever it is told here the leader looks at for itself.
+ * announce: what a node says of itself to others that do not expect it. A member that was started
+ * at other addresses than the configuration says tells the members that it knows; a node with an
+ * empty directory asks those of Join= to be taken in. Either goes from one to the next until one is
+ * the leader, and again until it is done. Whatever it is told here the leader looks at for itself.
  */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/address.h"
 #include "node/node_internal.h"
 
 enum {
     ANSWER_MS = 5000,
     PAUSE_MS = 1000, /* after an answer */
-    RETRY_MS = 200,  /* after none */
+    JOIN_PAUSE_MS = 3000,
+    RETRY_MS = 200, /* after none */
     MOVE_MS = 30 * 1000,
 };
 
 static bool is_there(const struct server *server, const struct identity *identity) {
     return strcmp(server->peer_address, identity->peer_address) == 0 &&
            strcmp(server->client_address, identity->client_address) == 0;
+}
+
+static bool is_joining(const struct node *node) {
+    return node->identity.cluster_id == 0 && node->announcement.join_count > 0;
 }
 
 void announce_update_peers(struct node *node, const struct configuration *peers) {
@@ -28,7 +35,19 @@ void announce_update_peers(struct node *node, const struct configuration *peers)
 }
 
 static bool is_wanted(const struct node *node) {
-    return node->announcement.misplaced && !node->stopping && !node_is_removed(node);
+    return (is_joining(node) || node->announcement.misplaced) && !node->stopping &&
+           !node_is_removed(node);
+}
+
+void announce_init(struct node *node, const char *join) {
+    struct announcement *announcement = &node->announcement;
+    _cleanup_free_ char *copy = xstrdup(join ? join : "");
+    char *rest = NULL;
+
+    for (char *word = strtok_r(copy, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
+        check(announcement->join_count < JOIN_ADDRESSES_MAX && address_valid(word));
+        strcpy(announcement->join[announcement->join_count++], word);
+    }
 }
 
 /* ---- moving, as leader ---- */
@@ -133,8 +152,10 @@ void node_announced(struct node *node, const struct identity *from, struct annou
     server = configuration_find(member_configuration(node->member), from->member_id);
     if (!view.serving)
         name_leader(node, &view, ret);
-    else if (!server)
+    else if (!server && from->cluster_id != 0)
         reply(ret, ERROR_NOT_FOUND, "%s is not a member of the cluster.", from->name);
+    else if (!server)
+        service_join(node->service, from, node->allow_join, ret);
     else if (is_there(server, from))
         reply(ret, ERROR_OK, "That is where the configuration says.");
     else
@@ -144,17 +165,39 @@ void node_announced(struct node *node, const struct identity *from, struct annou
 
 /* ---- telling ---- */
 
-static void say(struct node *node, const char *text) {
-    char *said = node->announcement.said;
+static void say_not_found(const struct node *node, const char *text) {
     struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
 
-    if (strcmp(said, text) == 0)
-        return;
-    snprintf(said, sizeof node->announcement.said, "%s", text);
     node_event(&event, node, 0, node->identity.name);
     journal_with(LOG_WARNING, event.fields,
                  "The cluster does not know yet that this node is at %s: %s",
                  node->identity.peer_address, text);
+}
+
+static void say(struct node *node, enum error_code code, const char *text) {
+    char *said = node->announcement.said;
+    struct journal_event event = JOURNAL_EVENT(MESSAGE_JOIN_WAITS);
+
+    if (strcmp(said, text) == 0)
+        return;
+    snprintf(said, sizeof node->announcement.said, "%s", text);
+    if (is_joining(node))
+        journal_with(code == ERROR_OK ? LOG_NOTICE : LOG_WARNING, event.fields,
+                     "This node asks to join a cluster: %s", text);
+    else if (code != ERROR_OK)
+        say_not_found(node, text);
+}
+
+/* Not of each attempt: when none of those to ask has answered, of the last one. */
+static void say_unreachable(struct node *node, const struct failure *failure) {
+    struct announcement *announcement = &node->announcement;
+
+    announcement->unreached++;
+    if (!is_joining(node) || announcement->unreached < announcement->join_count)
+        return;
+    announcement->unreached = 0;
+    announcement->next_at += PAUSE_MS;
+    say(node, failure->code, failure->message);
 }
 
 static void answered(void *data, const struct announce_reply *announced,
@@ -164,16 +207,21 @@ static void answered(void *data, const struct announce_reply *announced,
     uint64_t now = node->host->now(node->host);
 
     announcement->under_way = false;
-    announcement->next_at = now + (failure ? RETRY_MS : PAUSE_MS);
-    if (failure)
+    announcement->next_at = now + (failure            ? RETRY_MS
+                                   : is_joining(node) ? JOIN_PAUSE_MS
+                                                      : PAUSE_MS);
+    if (failure) {
+        say_unreachable(node, failure);
         return;
+    }
+    announcement->unreached = 0;
     if (announced->leader_address[0] && !announcement->followed) {
         strcpy(announcement->leader_address, announced->leader_address);
         announcement->next_at = now;
     }
     announcement->followed = announcement->leader_address[0];
-    if (announced->said.code != ERROR_OK && announced->said.code != ERROR_NOT_LEADER)
-        say(node, announced->said.message);
+    if (announced->said.code != ERROR_NOT_LEADER)
+        say(node, announced->said.code, announced->said.message);
 }
 
 /* The leader, as far as it is known, then each of the others. */
@@ -184,6 +232,10 @@ static void next_address(struct node *node, char *ret) {
     const struct server *server;
     struct member_view view;
 
+    if (is_joining(node)) {
+        strcpy(ret, announcement->join[turn % announcement->join_count]);
+        return;
+    }
     member_get_view(node->member, &view);
     member_peers(node->member, &members);
     turn %= (unsigned)members.count + 1;

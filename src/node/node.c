@@ -225,6 +225,7 @@ void node_set_limits(struct node *node, const struct node_options *options) {
         options->trailing_bytes ? options->trailing_bytes : TRAILING_BYTES_DEFAULT;
     node->space.reserve = reserve_of(options);
     member_set_replacement(node->member, options->auto_promote_voters, options->auto_promote_after);
+    node->allow_join = options->allow_join;
 }
 
 int node_open(struct node **ret, struct host *host, const struct node_options *options,
@@ -236,6 +237,7 @@ int node_open(struct node **ret, struct host *host, const struct node_options *o
     node->directory = DIRECTORY_NULL;
     storage_init(node);
     space_init(node);
+    announce_init(node, options->join);
     node->limits.checkpoint_bytes =
         options->checkpoint_bytes ? options->checkpoint_bytes : CHECKPOINT_BYTES;
     node->limits.chunk_bytes =

@@ -19,8 +19,10 @@ struct node;
 struct node_options {
     const char *name;
     const char *data_directory;
-    const char *peer_address;     /* as advertised */
-    const char *client_address;   /* as advertised */
+    const char *peer_address;   /* as advertised */
+    const char *client_address; /* as advertised */
+    const char *join; /* addresses, with spaces between, of nodes to ask for an empty directory */
+    enum join_policy allow_join;  /* who asks this node, as leader */
     bool bootstrap;               /* makes a cluster of one out of an empty directory */
     uint64_t election_timeout;    /* ms */
     uint64_t heartbeat;           /* ms */
@@ -49,8 +51,8 @@ struct node_options {
 int node_open(struct node **ret, struct host *host, const struct node_options *options,
               struct failure *failure);
 
-/* Takes over what can change while a node runs: the snapshot_, trailing_, reserve_ and
- * auto_promote_ options. */
+/* Takes over what can change while a node runs: allow_join, and the snapshot_, trailing_, reserve_
+ * and auto_promote_ options. */
 void node_set_limits(struct node *node, const struct node_options *options);
 
 /* Who this node is now. */
@@ -75,7 +77,8 @@ int node_admit(struct node *node, const struct identity *from, uint64_t expected
                struct failure *failure);
 /*
  * The node at the other end says who it is and where. A member whose addresses are not those of the
- * configuration is moved there, by the leader. Fills in what to answer.
+ * configuration is moved there, by the leader; one that is no member asks to become one. Fills in
+ * what to answer.
  */
 void node_announced(struct node *node, const struct identity *from, struct announce_reply *ret);
 /* A welcome came from a node that was dialled as member `expected`: the same checks from the other

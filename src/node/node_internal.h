@@ -155,9 +155,12 @@ struct space {
 
 /* What a node tells of where it is, and what it does about what others tell (announce.c). */
 struct announcement {
+    char join[JOIN_ADDRESSES_MAX][ADDRESS_MAX + 1]; /* whom to ask while in no cluster */
+    unsigned join_count;
     bool misplaced;                       /* the newest configuration has other addresses */
     bool under_way, followed;             /* followed: whom the last answer named is being told */
     uint64_t next_at;                     /* host time */
+    unsigned unreached;                   /* attempts in a row that nobody answered */
     unsigned turn;                        /* whose it is to be told */
     char leader_address[ADDRESS_MAX + 1]; /* who is to be told next; empty: whose turn it is */
     char said[512];                       /* to the journal, last */
@@ -223,6 +226,7 @@ struct node {
         uint64_t checkpoint_bytes;
         size_t chunk_bytes;
     } limits;
+    enum join_policy allow_join;
 
     /* doors.c */
     struct known_member known[KNOWN_MEMBERS_MAX];
@@ -337,6 +341,7 @@ void measure_start(void *data);
 void measure_add(void *data, struct statistics *statistics);
 
 /* announce.c */
+void announce_init(struct node *node, const char *join);
 /* By the newest configuration known here. */
 void announce_update_peers(struct node *node, const struct configuration *peers);
 void announce_tick(struct node *node);

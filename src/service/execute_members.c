@@ -85,7 +85,8 @@ void change_detach(struct call *call) {
     call->change = NULL;
 }
 
-static void describe(const Raftkv__V1__Request *request, struct change *change) {
+static void describe(struct service *service, const Raftkv__V1__Request *request,
+                     struct change *change) {
     const char *name = "", *peer_address = "";
 
     switch (request->body_case) {
@@ -113,6 +114,12 @@ static void describe(const Raftkv__V1__Request *request, struct change *change) 
         change->expected_index = request->demote_voter->expected_configuration_index;
         change->force = request->demote_voter->force;
         break;
+    case RAFTKV__V1__REQUEST__BODY_ACCEPT:
+        change->kind = request->accept->nonvoter ? CHANGE_ADD_NONVOTER : CHANGE_ADD_VOTER;
+        name = request->accept->name;
+        peer_address = joins_address(service, name);
+        change->expected_index = request->accept->expected_configuration_index;
+        break;
     default:
         change->kind = CHANGE_TRANSFER;
         name = request->transfer_leadership->name;
@@ -125,7 +132,7 @@ static void describe(const Raftkv__V1__Request *request, struct change *change) 
 void execute_change(struct call *call) {
     struct change_run *run = xcalloc(1, sizeof *run);
 
-    describe(call->request, &run->change);
+    describe(call->service, call->request, &run->change);
     run->change.deadline = call->deadline.time;
     run->change.done = changed;
     run->call = call;

@@ -45,6 +45,7 @@ struct change_run;
 struct request_counts;
 struct operation;
 struct operations;
+struct joins;
 struct collection;
 
 /* What there is to know about one kind of request. */
@@ -131,6 +132,7 @@ struct service {
 
     bool draining;
     struct operations *operations;
+    struct joins *joins;
     struct request_counts *counts; /* by the number of the kind */
     uint64_t forwarded_to_us;
     service_doors doors;
@@ -260,6 +262,18 @@ void execute_operations(struct call *call);
 
 /* execute_backup.c: an end before the last chunk. The reader is told why. */
 void backup_cancel(struct service *service, uint64_t backup);
+
+/* joins.c */
+void joins_init(struct service *service);
+void joins_deinit(struct service *service);
+/* Forgets those that are members now, or have stopped asking. */
+void joins_forget_old(struct service *service);
+/* Where the node of this name that asks to join listens for peers; NULL: none asks. Valid until the
+ * next call. */
+const char *joins_address(struct service *service, const char *name);
+void execute_pending(struct call *call);
+void execute_accept(struct call *call);
+void execute_reject(struct call *call);
 
 /* execute_stats.c: counting. */
 void stats_init(struct service *service);

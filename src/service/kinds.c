@@ -137,6 +137,29 @@ static const struct request_kind kinds[] = {
             .execute = execute_change,
             .is_operation = true,
         },
+    [RAFTKV__V1__REQUEST__BODY_PENDING] =
+        {
+            .name = "pending",
+            .answer = RAFTKV__V1__RESPONSE__BODY_PENDING,
+            .needs_leader = always,
+            .execute = execute_pending,
+        },
+    [RAFTKV__V1__REQUEST__BODY_ACCEPT] =
+        {
+            .name = "accept",
+            .writes = true,
+            .answer = RAFTKV__V1__RESPONSE__BODY_CONFIGURATION,
+            .needs_leader = always,
+            .execute = execute_accept,
+            .is_operation = true,
+        },
+    [RAFTKV__V1__REQUEST__BODY_REJECT] =
+        {
+            .name = "reject",
+            .answer = RAFTKV__V1__RESPONSE__BODY_REJECT,
+            .needs_leader = always,
+            .execute = execute_reject,
+        },
     [RAFTKV__V1__REQUEST__BODY_REMOVE_SERVER] =
         {
             .name = "remove-server",

@@ -72,6 +72,8 @@ static const char *subject_of(const Raftkv__V1__Request *request) {
         return request->add_voter->name;
     case RAFTKV__V1__REQUEST__BODY_ADD_NONVOTER:
         return request->add_nonvoter->name;
+    case RAFTKV__V1__REQUEST__BODY_ACCEPT:
+        return request->accept->name;
     case RAFTKV__V1__REQUEST__BODY_REMOVE_SERVER:
         return request->remove_server->name;
     case RAFTKV__V1__REQUEST__BODY_DEMOTE_VOTER:

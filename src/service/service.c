@@ -32,6 +32,7 @@ struct service *service_new(const struct service_options *options) {
     list_init(&service->backing_up);
     stats_init(service);
     operations_init(service);
+    joins_init(service);
     member_get_view(service->member, &service->seen);
     service->seen_configuration = member_configuration(service->member)->index;
     return service;
@@ -52,6 +53,7 @@ struct service *service_free(struct service *service) {
     read_deinit(service);
     deadlines_deinit(&service->deadlines);
     operations_deinit(service);
+    joins_deinit(service);
     stats_deinit(service);
     free(service->forwards.places);
     free(service);
@@ -248,6 +250,7 @@ void service_member_changed(struct service *service) {
         return;
     }
     service->seen_configuration = configuration;
+    joins_forget_old(service);
     notice_at(service, now);
     route_waiting(service);
 }

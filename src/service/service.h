@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/host.h"
+#include "base/join_policy.h"
 #include "proto/unpack.h"
 #include "raft/member.h"
 #include "service/statistics.h"
@@ -146,6 +147,11 @@ struct service *service_free(struct service *service);
 size_t service_drain(struct service *service);
 /* The host time at which a forwarded request was last refused because of that; 0: none was. */
 uint64_t service_refused_at(const struct service *service);
+
+/* Leader: a node that is no member asks to become one, and was found to be who it may be. Says in
+ * *ret what becomes of it. */
+void service_join(struct service *service, const struct identity *newcomer, enum join_policy policy,
+                  struct announce_reply *ret);
 
 /* What measure() has begun has ended. */
 void service_measured(struct service *service);

@@ -130,7 +130,12 @@ static int validate_body(const Raftkv__V1__Request *request, struct failure *fai
     case RAFTKV__V1__REQUEST__BODY_OPERATIONS:
     case RAFTKV__V1__REQUEST__BODY_BARRIER:
     case RAFTKV__V1__REQUEST__BODY_VERIFY_LEADER:
+    case RAFTKV__V1__REQUEST__BODY_PENDING:
         return 0;
+    case RAFTKV__V1__REQUEST__BODY_ACCEPT:
+        return validate_name(request->accept->name, failure);
+    case RAFTKV__V1__REQUEST__BODY_REJECT:
+        return validate_name(request->reject->name, failure);
     case RAFTKV__V1__REQUEST__BODY_BACKUP:
         return validate_backup(request->backup, failure);
     case RAFTKV__V1__REQUEST__BODY_ADD_VOTER:

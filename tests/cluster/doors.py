@@ -15,6 +15,9 @@ METHODS = {
     "add_nonvoter": ("Cluster.AddNonvoter", _NEWCOMER, ["configuration_index"]),
     "remove_server": ("Cluster.RemoveServer", _MEMBER, ["configuration_index"]),
     "demote_voter": ("Cluster.DemoteVoter", _MEMBER, ["configuration_index"]),
+    "pending": ("Cluster.GetPending", [], ["nodes"]),
+    "accept": ("Cluster.Accept", _MEMBER, ["configuration_index"]),
+    "reject": ("Cluster.Reject", [("name", "s")], []),
     "transfer_leadership": ("Cluster.TransferLeadership", [("name", "s")], ["leader"]),
     "members": ("Cluster.GetConfiguration", [], ["members", "configuration_index", "cluster_id"]),
     "barrier": ("Node.Barrier", [], ["index"]),
@@ -23,6 +26,7 @@ METHODS = {
     "snapshot": ("Node.Snapshot", [], ["index", "milliseconds"]),
 }
 MEMBER = ["name", "id", "role", "peer_address", "client_address", "leader", "promoting"]
+PENDING = ["name", "id", "peer_address", "client_address", "milliseconds"]
 HISTOGRAM = ["count", "mean", "maximum", "p50", "p90", "p99", "p999"]
 ROLES = ["none", "voter", "non-voter"]
 
@@ -53,6 +57,9 @@ class Tcp:
             for s in self.ask(node, "stats")["statistics"]
         }
 
+    def pending(self, node):
+        return [{name: getattr(n, name) for name in PENDING} for n in self.ask(node, "pending")["nodes"]]
+
     def _histogram(self, message):
         return {name: getattr(message, name) for name in HISTOGRAM}
 
@@ -72,6 +79,8 @@ class DBus:
         method, arguments, results = METHODS[kind]
         if fields.pop("force", False):
             method = method.replace(".", ".Force")
+        if fields.pop("nonvoter", False):
+            method += "Nonvoter"
         defaults = {"s": "", "t": 0}
         values = [(type_, str(fields.pop(name, defaults[type_]))) for name, type_ in arguments]
         assert not fields, fields
@@ -92,6 +101,9 @@ class DBus:
 
     def put(self, node, key, value):
         return self.ask(node, "put", key=key, value=value)
+
+    def pending(self, node):
+        return [dict(zip(PENDING, row)) for row in self.ask(node, "pending")["nodes"]]
 
     def stats(self, node):
         statistics = {}
@@ -115,6 +127,10 @@ class Raftkvctl:
             words.append(f"--expected-index={fields.pop('expected_configuration_index')}")
         if fields.pop("force", False):
             words.append("--force")
+        if fields.pop("nonvoter", False):
+            words.append("--nonvoter")
+        if kind == "pending":
+            words = ["members", "--pending"]
         return run(RAFTKVCTL, *self._where(node), "--output=json", *words, *fields.values())
 
     def ask(self, node, kind, **fields):
@@ -138,6 +154,11 @@ class Raftkvctl:
         for member in answer["members"]:
             member["id"] = int(member["id"], 16)
         return {**answer, "cluster_id": int(answer["cluster_id"], 16)}
+
+
+    def pending(self, node):
+        nodes = self.ask(node, "pending")["nodes"]
+        return [{**n, "id": int(n["id"], 16)} for n in nodes]
 
 
 class RaftkvctlOverTheBus(Raftkvctl):

@@ -1,6 +1,7 @@
 """What an administrator asks of a cluster: every operation, through every door, asked of the leader
 and of a follower. It must not matter."""
 
+import itertools
 import re
 import threading
 
@@ -25,17 +26,21 @@ def asked(cluster, request):
     return cluster.leader() if request.param == "leader" else cluster.followers()[0]
 
 
-@pytest.fixture
-def newcomer(cluster):
-    """A node that waits to be added, or is a member for the time of the test."""
-    node = cluster.make_node("newcomer")
+def passing(cluster, node):
+    """Has a node for the time of a test, member or not."""
     node.start()
     yield node
     cluster.outsiders.remove(node)
-    if "newcomer" in cluster.member_roles():
-        cluster.change("remove_server", name="newcomer")
+    if node.name in cluster.member_roles():
+        cluster.change("remove_server", name=node.name)
     node.kill()
     node.remove_data()
+
+
+@pytest.fixture
+def newcomer(cluster):
+    """A node that waits to be added."""
+    yield from passing(cluster, cluster.make_node("newcomer"))
 
 
 def add_as(cluster, role, node):
@@ -131,6 +136,57 @@ def test_the_configuration_is_told(cluster, door, asked):
         assert member["peer_address"] == node.peer_address
         assert member["client_address"] == node.client_address
         assert member["leader"] == (node is leader)
+
+
+askers = itertools.count()  # a name of those before is kept for a while
+
+
+@pytest.fixture
+def asker(cluster):
+    """A node that asks to join, and is listed."""
+    node = cluster.make_node(f"asker{next(askers)}")
+    node.settings = [f"Join={cluster.followers()[0].peer_address} {cluster.leader().peer_address}"]
+    node.write_configuration()
+    nodes = passing(cluster, node)
+    yield next(nodes)
+    next(nodes, None)
+
+
+def listed(door, asked, node):
+    return next((n for n in door.pending(asked) if n["name"] == node.name), None)
+
+
+def wait_until_listed(door, asked, node):
+    return wait_until(f"{node.name} is listed", lambda: listed(door, asked, node))
+
+
+def test_who_asks_to_join_is_listed(door, asked, asker):
+    node = wait_until_listed(door, asked, asker)
+    assert node["id"] == asker.status().id
+    assert node["peer_address"] == asker.peer_address
+    assert node["client_address"] == asker.client_address
+
+
+@pytest.mark.parametrize("role", ["voter", "nonvoter"])
+def test_who_asks_to_join_is_accepted(cluster, door, asked, asker, role):
+    wait_until_listed(door, asked, asker)
+    assert door.refusal(asked, "accept", name="nobody") == "NotFound"
+    wrong = cluster.members().configuration_index + 1
+    code = door.refusal(asked, "accept", name=asker.name, expected_configuration_index=wrong)
+    assert code == "ConfigurationConflict"
+    answer = door.ask(asked, "accept", name=asker.name, nonvoter=role == "nonvoter")
+    assert_is_now(cluster, answer, asker.name, role)
+    wait_until("it knows", lambda: asker.status().role != raftkv.ROLE_NONE)
+    assert not listed(door, asked, asker)
+
+
+def test_who_asks_to_join_is_rejected(cluster, door, asked, asker):
+    wait_until_listed(door, asked, asker)
+    assert door.refusal(asked, "reject", name="nobody") == "NotFound"
+    door.ask(asked, "reject", name=asker.name)
+    assert not listed(door, asked, asker)
+    wait_until("it is told", lambda: f"An administrator has rejected {asker.name}" in asker.said())
+    assert asker.name not in cluster.member_roles()
 
 
 # The leader

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/join_policy.h"
 #include "base/memory.h"
 #include "daemon/option_values.h"
 #include "daemon/options.h"
@@ -163,6 +164,21 @@ static void every_key_can_be_set(void **state) {
     assert_int_equal(o.heartbeat, 500);
 }
 
+static void a_node_joins_through_those_that_are_named(void **state) {
+    struct options o =
+        good(*state, "[Node]\nJoin= db1.example.org:4712\t [2001:db8::1]:4712  a:1 \n"
+                     "AllowJoin=nonvoter\n");
+
+    assert_string_equal(o.join, "db1.example.org:4712 [2001:db8::1]:4712 a:1");
+    assert_int_equal(o.allow_join, JOIN_NONVOTER);
+    o = good(*state, "[Node]\nJoin=a:1\nJoin=\nBootstrap=yes\n");
+    assert_string_equal(o.join, "");
+    assert_int_equal(o.allow_join, JOIN_ASK);
+    bad(*state, "[Node]\nJoin=a:1\nBootstrap=yes\n",
+        "e nodeA.conf:2: Join= and Bootstrap=yes are both set; a node begins a cluster or joins "
+        "one\n");
+}
+
 static void every_key_says_what_it_takes_and_what_for(void **state) {
     char text[256];
 
@@ -195,6 +211,14 @@ static void a_wrong_value_is_an_error_with_place_value_and_what_is_allowed(void 
                                  "db1.example.org:4711, 192.0.2.1:4711 or [2001:db8::1]:4711"},
         {"DataDirectory=data", "an absolute path of less than 4096 bytes"},
         {"Bootstrap=maybe", "yes or no"},
+        {"Join=localhost",
+         "1 to 16 times HOST:PORT, with blanks between, where nodes listen for peers"},
+        {"Join=localhost:1 0.0.0.0:2",
+         "1 to 16 times HOST:PORT, with blanks between, where nodes listen for peers"},
+        {"Join=a:1 a:1 a:1 a:1 a:1 a:1 a:1 a:1 a:1 a:1 a:1 a:1 a:1 a:1 a:1 a:1 a:1",
+         "1 to 16 times HOST:PORT, with blanks between, where nodes listen for peers"},
+        {"AllowJoin=yes", "no, ask, nonvoter or voter"},
+        {"AllowJoin=Voter", "no, ask, nonvoter or voter"},
         {"MaxConnections=0", "a whole number from 1 to 10000"},
         {"MaxConnections=10001", "a whole number from 1 to 10000"},
         {"MaxConnections=-1", "a whole number from 1 to 10000"},
@@ -679,13 +703,14 @@ static void what_a_reload_takes_over_are_numbers(void **state) {
     for (size_t i = 0; i < KEY_COUNT; i++)
         if (option_keys[i].reloads)
             assert_true(option_keys[i].type == OPTION_COUNT || option_keys[i].type == OPTION_SIZE ||
-                        option_keys[i].type == OPTION_SPAN);
+                        option_keys[i].type == OPTION_SPAN || option_keys[i].type == OPTION_POLICY);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(an_empty_file_gives_every_default),
         TEST(every_key_can_be_set),
+        TEST(a_node_joins_through_those_that_are_named),
         TEST(every_key_says_what_it_takes_and_what_for),
         TEST(a_wrong_value_is_an_error_with_place_value_and_what_is_allowed),
         TEST(the_smallest_and_largest_values_are_allowed),

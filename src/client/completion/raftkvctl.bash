@@ -15,16 +15,31 @@ __raftkvctl_members() {
         done
 }
 
+# The names of the nodes that ask to join.
+__raftkvctl_pending() {
+    local word options=()
+    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+        case $word in
+        --endpoints=* | --bus=* | --node=*) options+=("$word") ;;
+        esac
+    done
+    raftkvctl "${options[@]}" --timeout=1 members --pending 2> /dev/null |
+        while read -r name _; do
+            [ "$name" = NAME ] || printf '%s\n' "$name"
+        done
+}
+
 _raftkvctl() {
-    local commands='add-nonvoter add-voter await backup barrier cancel check delete demote-voter get help list members operations put remove-server snapshot stats status transfer-leadership verify-leader'
+    local commands='accept add-nonvoter add-voter await backup barrier cancel check delete demote-voter get help list members operations put reject remove-server snapshot stats status transfer-leadership verify-leader'
     local global='--endpoints= --bus= --node= --output= --timeout= --help --version'
     local -A own=(
+        [accept]='--nonvoter --expected-index='
         [add-nonvoter]='--expected-index='
         [add-voter]='--expected-index='
         [demote-voter]='--expected-index= --force'
         [get]='--raw --stale'
         [list]='--stale --from= --limit= --keys-only'
-        [members]='--stale'
+        [members]='--stale --pending'
         [put]='--file='
         [remove-server]='--expected-index= --force'
     )
@@ -80,6 +95,7 @@ _raftkvctl() {
     remove-server | demote-voter | transfer-leadership)
         mapfile -t COMPREPLY < <(compgen -W "$(__raftkvctl_members)" -- "$current")
         ;;
+    accept | reject) mapfile -t COMPREPLY < <(compgen -W "$(__raftkvctl_pending)" -- "$current") ;;
     backup | check) compopt -o filenames && mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
     esac
 }
