@@ -111,6 +111,17 @@ static void apply_configuration(struct member *member, uint64_t index,
         membership_applied(member, index);
 }
 
+/*
+ * What was shown before the restart is in the log that was found. It is applied again when the end
+ * of that log is, or an entry of a later term than its last one's: whatever of it was committed
+ * comes before such an entry. One of the same term says nothing.
+ */
+void apply_note_readable(struct member *member) {
+    if (member->applied_index >= member->start_last_index ||
+        member->applied_term > member->start_last_term)
+        member->readable = true;
+}
+
 void member_applied(struct member *member, const void *results, size_t result_size) {
     const struct batch batch = member->apply_batch;
     uint64_t first = member->apply_first;
@@ -120,9 +131,7 @@ void member_applied(struct member *member, const void *results, size_t result_si
         return;
     member->applied_index = first + batch.count - 1;
     member->applied_term = batch.entries[batch.count - 1].term;
-    if (member->applied_index >= member->start_last_index ||
-        member->applied_term == member->raft.current_term)
-        member->readable = true;
+    apply_note_readable(member);
     if (member_is_leader(member) && member->applied_term == member->raft.current_term)
         member->serving = true;
 

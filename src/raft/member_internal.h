@@ -100,9 +100,9 @@ struct member {
     struct entries entries;
     struct configuration committed;
     uint64_t applied_index, applied_term;
-    uint64_t durable_index; /* last entry known to be on disk here */
-    uint64_t commit_index;  /* never moves backwards */
-    uint64_t start_last_index;
+    uint64_t durable_index;                     /* last entry known to be on disk here */
+    uint64_t commit_index;                      /* never moves backwards */
+    uint64_t start_last_index, start_last_term; /* of the log that was found */
     bool readable, serving;
     bool expelled;               /* told that the cluster has removed this member */
     uint64_t leader_heard;       /* host time of the last message from the leader (hazard L22) */
@@ -200,6 +200,9 @@ bool write_vote_durable(const struct member *member);
 
 /* apply.c */
 void apply_advance(struct member *member);
+/* What is applied has changed: perhaps it is all now that this node may have shown before its
+ * restart. */
+void apply_note_readable(struct member *member);
 void apply_loaded(struct member *member, uint64_t first_index, const struct log_entry *entries,
                   size_t count);
 enum { APPLY_COOKIE = 1 };

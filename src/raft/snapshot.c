@@ -245,8 +245,7 @@ void member_installed(struct member *member) {
     member->durable_index = mark.index;
     if (member->commit_index < mark.index)
         member->commit_index = mark.index;
-    if (member->applied_index >= member->start_last_index)
-        member->readable = true;
+    apply_note_readable(member);
     check(configuration_decode(mark.configuration, mark.configuration_size, &member->committed,
                                &reason) == 0);
     member->committed.index = mark.configuration_index;

@@ -88,7 +88,8 @@ static int take_state(struct member *member, const struct member_options *option
     member->applied_index = options->applied_index;
     member->start_last_index = member->entries.last_index;
     member->durable_index = member->entries.last_index;
-    member->readable = member->applied_index >= member->start_last_index;
+    member->start_last_term = entries_term(&member->entries, member->start_last_index);
+    apply_note_readable(member);
     if (options->configuration_index > 0) {
         result = decode(options->configuration, options->configuration_size, &member->committed);
         if (result < 0)

@@ -40,6 +40,7 @@ struct request {
     uint64_t number;
     unsigned key;   /* LIST: the limit */
     uint64_t floor; /* an answer shows at least this revision */
+    uint64_t shown; /* a stale answer this one */
     uint64_t begun; /* number of the event */
     uint64_t deadline;
     uint64_t clock_deadline; /* by the machine's clock, milliseconds */
@@ -138,6 +139,9 @@ static void judge_get(const struct request *request, const Raftkv__V1__GetRespon
          "stale read: %s answered from revision %" PRIu64 ", but %" PRIu64
          " had been answered before the read began",
          request->machine->name, revision, request->floor);
+    must(!stale || revision >= request->shown,
+         "%s answered from revision %" PRIu64 ", but had shown %" PRIu64 " before",
+         request->machine->name, revision, request->shown);
     must(version->exists == (get != NULL), "k%02u at revision %" PRIu64 " is %s on %s",
          request->key, revision, get ? "there" : "missing", request->machine->name);
     if (get)
@@ -147,6 +151,8 @@ static void judge_get(const struct request *request, const Raftkv__V1__GetRespon
                  version->value_hash == model_hash(get->item->value.data, get->item->value.len),
              "k%02u at revision %" PRIu64 " is another one on %s", request->key, revision,
              request->machine->name);
+    if (stale && request->machine->shown < revision)
+        request->machine->shown = revision;
     if (stale)
         return;
     remember(request, false, version->exists ? version->operation : 0, world_event_count());
@@ -364,6 +370,7 @@ static struct request *new_request(struct machine *machine, struct client *clien
         .kind = kind,
         .number = ++all.operations,
         .floor = all.floor,
+        .shown = machine->shown,
         .begun = world_event_count(),
         .deadline = world_now() + timeout,
         .clock_deadline = machine_clock(machine) + timeout / MS,

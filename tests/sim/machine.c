@@ -372,6 +372,7 @@ void machine_wipe(struct machine *machine) {
     if (machine->node)
         machine_crash(machine, "its disk is wiped");
     disk_wipe(machine->disk);
+    machine->shown = 0;
     machine->bootstrap = false;
 }
 

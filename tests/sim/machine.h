@@ -54,6 +54,7 @@ struct machine {
     uint64_t checkpoint_bytes;    /* 0: the default, which no seed comes to */
     unsigned auto_promote_voters; /* 0: silent voters are not replaced */
     uint64_t auto_promote_after;  /* ms */
+    uint64_t shown; /* highest revision that a stale read of its own state has shown */
     uint64_t crashes, starts, moves;
 
     /* network.c */

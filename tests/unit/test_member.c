@@ -495,6 +495,38 @@ static void L5_a_restart_finds_more_applied_than_committed(void **state) {
     assert_int_equal(world_node(id)->applied, proposals[1].proposal.index);
 }
 
+/* The state may be far behind the log after a crash; the leader and its term are still the same. */
+static void
+a_restarted_member_is_not_readable_before_it_has_applied_what_it_had_shown(void **state) {
+    static struct world_proposal many[2 * APPLY_ENTRIES_MAX];
+    struct world_node *node = world_node(other_than(world_leader()));
+    uint64_t id = node->identity.member_id, before = node->applied, last;
+    struct member_view view;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof many / sizeof *many; i++)
+        world_propose(world_leader(), &many[i]);
+    world_pass(3 * HEARTBEAT_MS);
+    last = node->applied;
+    assert_true(last >= before + 2 * APPLY_ENTRIES_MAX);
+    world_crash(id);
+    node->applied = before;
+    world_restart(id);
+    node->hold_applies = true;
+    world_pass(3 * HEARTBEAT_MS);
+    assert_true(node->applying && node->apply_count < last - before);
+    node->applying = false;
+    node->applied += node->apply_count;
+    member_applied(node->member, "results", 0);
+    member_get_view(node->member, &view);
+    assert_true(view.applied_index < last);
+    assert_false(view.readable);
+    node->hold_applies = false;
+    world_pass(3 * HEARTBEAT_MS);
+    member_get_view(node->member, &view);
+    assert_true(view.applied_index >= last && view.readable);
+}
+
 static void L6_an_error_of_a_step_stops_the_node(void **state) {
     struct world_node *node = world_node(other_than(world_leader()));
     void *batch = xcalloc(1, 8);
@@ -812,6 +844,7 @@ int main(void) {
         THREE(L5_nothing_is_applied_before_it_is_durable_here),
         THREE(L5_a_leader_does_not_apply_what_only_its_followers_have),
         THREE(L5_a_restart_finds_more_applied_than_committed),
+        THREE(a_restarted_member_is_not_readable_before_it_has_applied_what_it_had_shown),
         THREE(L6_an_error_of_a_step_stops_the_node),
         THREE(L12_a_write_that_was_cut_off_meanwhile_is_not_reported),
         OWN(L14_L21_a_voter_is_added_without_raft_catch_up),
