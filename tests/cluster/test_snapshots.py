@@ -194,7 +194,8 @@ def test_a_new_node_joins_a_cluster_whose_log_is_cut(make_cluster):
 
 def wait_until_under_way(sender, receiver):
     """Waits until a good part of the state has arrived, and more is to come. Returns how far it
-    has come; the receiver is paused, so that nothing changes that."""
+    has come; the receiver is paused, so that nothing changes that. It is only launched before, as the state may have
+    arrived until it answers."""
 
     def under_way():
         receiver.pause()
@@ -226,7 +227,7 @@ def cluster_with_one_behind(make_cluster):
 
 def test_progress_is_shown_on_both_sides(cluster_with_one_behind):
     cluster, leader, other, behind, values = cluster_with_one_behind
-    behind.start()
+    behind.launch()
     progress = wait_until_under_way(leader, behind)
     table = raftkvctl(other, "status").stdout
     as_json = json.loads(raftkvctl(other, "--output=json", "status").stdout)
@@ -246,7 +247,7 @@ def test_progress_is_shown_on_both_sides(cluster_with_one_behind):
 def test_a_receiver_that_is_killed_in_the_middle_gets_it_again(cluster_with_one_behind):
     cluster, leader, _, behind, values = cluster_with_one_behind
     for _ in range(2):
-        behind.start()
+        behind.launch()
         wait_until_under_way(leader, behind)
         behind.kill()
     behind.start()
@@ -258,7 +259,7 @@ def test_a_receiver_that_is_killed_in_the_middle_gets_it_again(cluster_with_one_
 
 def test_a_leader_that_is_killed_in_the_middle_leaves_it_to_the_next(cluster_with_one_behind):
     cluster, leader, other, behind, values = cluster_with_one_behind
-    behind.start()
+    behind.launch()
     wait_until_under_way(leader, behind)
     leader.kill()
     behind.resume()
@@ -272,7 +273,7 @@ def test_a_leader_that_is_killed_in_the_middle_leaves_it_to_the_next(cluster_wit
 
 def test_a_paused_receiver_goes_on_where_it_was(cluster_with_one_behind):
     cluster, leader, _, behind, values = cluster_with_one_behind
-    behind.start()
+    behind.launch()
     wait_until_under_way(leader, behind)
     write(leader, 50, prefix=b"meanwhile/")
     behind.resume()
