@@ -51,7 +51,7 @@ enum {
     APPEND_ENTRIES_MAX = 1024,
     CONFIGURATION_SIZE_MAX = 64 * 1024, /* of raft's encoding of one */
     LOG_RECORD_SIZE_MAX = 9 * 1024 * 1024,
-    STATE_JOURNAL_PAGES_MAX = 4096,    /* of 8 KiB, in each half of the state's page journal */
+    STATE_JOURNAL_PAGES_MAX = 4096,    /* of 8 KiB, that a half of the page journal can list */
     SNAPSHOT_ENTRIES_DEFAULT = 100000, /* of SnapshotEntries= */
     SNAPSHOT_BYTES_DEFAULT = 64 * 1024 * 1024, /* of SnapshotBytes= */
     TRAILING_ENTRIES_DEFAULT = 10240,          /* of TrailingEntries= */

@@ -4,9 +4,9 @@
  * counted for the next compaction. A checkpoint of the state alone lets its files go, and says
  * nothing about the raft log.
  *
- * What is applied while a checkpoint runs stays until the next one. So the checkpoint hurries when
- * that is much, and when the disk does not come along even then, applying waits for it: otherwise
- * nothing would bound that log.
+ * What is applied while a checkpoint runs stays until the next one. So applying keeps in step with
+ * the pages that the disk takes meanwhile, a little at a time: otherwise nothing would bound that
+ * log. The checkpoint hurries before it comes to that.
  *
  * Between checkpoints, pages that the cache had no room for go to their places from here, so that
  * the state lane need not wait for that.
@@ -45,24 +45,46 @@ static void done(struct job *job) {
     checkpoint_ended(node);
 }
 
+static void count_anew(struct node *node) {
+    node->checkpoint.bytes = 0;
+    node->checkpoint.pages = state_pages_written(node->state);
+}
+
 void checkpoint_begun(struct node *node) {
     node->checkpoint.running++;
-    node->checkpoint.bytes = 0;
+    count_anew(node);
 }
 
 void checkpoint_ended(struct node *node) {
     check(node->checkpoint.running > 0);
     node->checkpoint.running--;
+    /* One that waited behind it begins only now, and covers what was applied until now. */
+    if (node->checkpoint.running > 0)
+        count_anew(node);
     storage_resume_apply(node);
 }
 
+/* What may be applied beside a checkpoint that has come so far: a quarter at once, so that nothing
+ * waits for one that takes no time. (A state that was replaced counts its pages anew.) */
+static uint64_t allowed_bytes(const struct node *node) {
+    uint64_t all = node->limits.checkpoint_bytes, at_once = all / 4;
+    uint64_t begin = node->checkpoint.pages, end = state_checkpoint_end(node->state);
+    uint64_t written = state_pages_written(node->state);
+
+    if (written <= begin || end <= begin)
+        return at_once;
+    if (written >= end)
+        return all;
+    return at_once +
+           (uint64_t)((double)(all - at_once) * (double)(written - begin) / (double)(end - begin));
+}
+
 bool checkpoint_is_late(const struct node *node) {
-    return node->checkpoint.running > 0 &&
-           node->checkpoint.bytes >= node->limits.checkpoint_bytes / 2;
+    return node->checkpoint.running > 0 && node->checkpoint.bytes >= allowed_bytes(node) / 2;
 }
 
 bool checkpoint_holds_applies(const struct node *node) {
-    return node->checkpoint.running > 0 && node->checkpoint.bytes >= node->limits.checkpoint_bytes;
+    return node->checkpoint.running > 0 && node->checkpoint.bytes >= allowed_bytes(node);
 }
 
 static void run_write_back(struct job *job) {

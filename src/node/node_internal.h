@@ -50,6 +50,7 @@ struct checkpoint {
     int result;
     unsigned running; /* this one, that of a compaction, or one behind the other */
     uint64_t bytes;   /* about what the state's own log took since the last one began */
+    uint64_t pages;   /* that the disk had taken then */
 };
 
 /* The state's pages on their way to their places (checkpoint.c). */
@@ -206,7 +207,8 @@ struct node {
     int apply_result;
     uint64_t apply_retry_at;
     bool apply_has_space, apply_hurries;
-    bool apply_held; /* until a checkpoint is done */
+    bool apply_held; /* while a checkpoint is behind */
+    uint64_t apply_look_at;
     struct kv_result *apply_results;
     size_t apply_capacity;
 
@@ -278,7 +280,7 @@ void checkpoint_count(struct node *node, const struct log_entry *entries, size_t
 void checkpoint_begun(struct node *node);
 void checkpoint_ended(struct node *node);
 /* So much was applied beside the one under way that it should not take its time; that no more may
- * be until it is done. */
+ * be until the disk has taken more of its pages. */
 bool checkpoint_is_late(const struct node *node);
 bool checkpoint_holds_applies(const struct node *node);
 

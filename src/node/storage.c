@@ -7,8 +7,10 @@
 #include "base/defect.h"
 #include "node/node_internal.h"
 
-/* What found no space is tried again so often. */
-enum { RETRY_MS = 500 };
+enum {
+    RETRY_MS = 500, /* what found no space is tried again so often */
+    LOOK_MS = 5,    /* and so often is looked whether a checkpoint has come further */
+};
 
 /*
  * With less free space nothing is applied: the state undoes what finds no space, but Berkeley DB
@@ -142,8 +144,10 @@ static void apply_done(struct job *job) {
 
 static void submit_apply(struct node *node) {
     node->apply_held = checkpoint_holds_applies(node);
-    if (node->apply_held)
+    if (node->apply_held) {
+        node->apply_look_at = node->host->now(node->host) + LOOK_MS;
         return;
+    }
     node->apply_hurries = checkpoint_is_late(node);
     node->apply_has_space = node->space.free >= APPLY_SPACE_MIN;
     node->host->submit(node->host, LANE_STATE, &node->apply_job);
@@ -259,6 +263,8 @@ void storage_tick(struct node *node) {
         node->apply_retry_at = UINT64_MAX; /* until it is done */
         submit_apply(node);
     }
+    if (node->apply_held && now >= node->apply_look_at)
+        submit_apply(node);
 }
 
 uint64_t storage_deadline(const struct node *node) {
@@ -268,6 +274,8 @@ uint64_t storage_deadline(const struct node *node) {
         deadline = node->write_retry_at;
     if (node->apply_retry_at != 0 && node->apply_retry_at < deadline)
         deadline = node->apply_retry_at;
+    if (node->apply_held && node->apply_look_at < deadline)
+        deadline = node->apply_look_at;
     return deadline;
 }
 

@@ -13,7 +13,7 @@
 
 enum {
     APPLY_ENTRIES_MAX = 1024,
-    APPLY_BYTES_MAX = 2 * 1024 * 1024,
+    APPLY_BYTES_MAX = 256 * 1024, /* little enough to keep in step with a checkpoint */
     HELD_MESSAGES_MAX = 4096,
     BARRIER_SIZE = 8, /* libraft's own barriers carry 8 zero bytes */
 };

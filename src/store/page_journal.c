@@ -15,6 +15,14 @@
 
 _Static_assert((int)PAGE_SIZE_OF_TREES == (int)STATE_PAGE_SIZE, "one size of pages");
 
+enum {
+    /* A half with more of them takes longer to empty, and whoever needs it waits so long. */
+    PAGES_DEFAULT = 1024,
+    /* A tree is synced after so many, so that neither what is counted as written nor a sync of
+     * others, which the disk puts behind it, waits for all. */
+    PLACED_AT_ONCE = 256,
+};
+
 static const char *const half_names[] = {"pages-1", "pages-2"};
 static const char *const tree_names[] = {
     [PAGE_TREE_KEYS] = STATE_KEYS,
@@ -27,9 +35,10 @@ struct page_journal {
     pthread_mutex_t lock;       /* of what follows */
     struct page_half halves[2];
     unsigned filling;          /* the half that takes what is written */
-    bool draining;             /* the other one holds pages that may not be in the trees */
     uint64_t epoch;            /* of the last seal */
+    atomic_bool draining;      /* the other one holds pages that may not be in the trees */
     _Atomic uint32_t gathered; /* pages in the half that takes what is written */
+    _Atomic uint64_t written;  /* pages, each in the journal and in its tree */
 };
 
 const char *page_journal_directory(const struct page_journal *journal) {
@@ -72,23 +81,23 @@ static int place(const struct page_journal *journal, const struct page_half *hal
     return r;
 }
 
-/* After an error it goes on with the page that failed, and syncs what it wrote then. */
-static int place_all(const struct page_journal *journal, struct page_half *half) {
+static void sync_trees(const int *descriptors) {
+    for (size_t i = 0; i < PAGE_TREE_COUNT; i++)
+        if (descriptors[i] >= 0)
+            store_sync_data(descriptors[i]);
+}
+
+/* Also after an error what was written is synced, so that it goes on with the page that failed. */
+static int place_all(struct page_journal *journal, struct page_half *half) {
     int descriptors[PAGE_TREE_COUNT] = {-1, -1}, r = 0;
 
     while (r == 0 && half->placed < half->count) {
-        r = place(journal, half, half->placed, descriptors);
-        if (r == 0)
-            half->placed++;
-    }
-    for (uint32_t tree = 0; r == 0 && tree < PAGE_TREE_COUNT; tree++) {
-        if (half->ends[tree] == 0)
-            continue;
-        r = open_tree(journal, tree, &descriptors[tree]);
-        if (r == -ENOENT)
-            r = 0;
-        else if (r == 0)
-            store_sync_data(descriptors[tree]);
+        uint32_t end = half->placed + PLACED_AT_ONCE, before = half->placed;
+
+        for (; r == 0 && half->placed < half->count && half->placed < end; half->placed += r == 0)
+            r = place(journal, half, half->placed, descriptors);
+        sync_trees(descriptors);
+        atomic_fetch_add(&journal->written, half->placed - before);
     }
     close_trees(descriptors);
     return r;
@@ -137,10 +146,47 @@ static bool change_halves(struct page_journal *journal) {
     return any;
 }
 
-bool page_journal_wants_flush(const struct page_journal *journal) {
+static bool nearly_full(const struct page_journal *journal) {
     uint32_t capacity = journal->halves[0].capacity;
 
     return journal->gathered >= capacity - capacity / 8;
+}
+
+bool page_journal_wants_write_back(const struct page_journal *journal) {
+    return journal->draining || nearly_full(journal);
+}
+
+int page_journal_write_back(struct page_journal *journal) {
+    int r = 0;
+
+    pthread_mutex_lock(&journal->flush_lock);
+    if (journal->draining)
+        r = drain(journal);
+    if (r == 0 && nearly_full(journal) && change_halves(journal))
+        r = drain(journal);
+    pthread_mutex_unlock(&journal->flush_lock);
+    return r;
+}
+
+uint32_t page_journal_gathered(const struct page_journal *journal) {
+    return journal->gathered;
+}
+
+uint64_t page_journal_written(const struct page_journal *journal) {
+    return journal->written;
+}
+
+/* Whoever writes goes on with the other half, and leaves this one to the next that flushes. */
+static int make_room(struct page_journal *journal) {
+    int r = 0;
+
+    pthread_mutex_lock(&journal->flush_lock);
+    if (journal->draining)
+        r = drain(journal);
+    if (r == 0)
+        change_halves(journal);
+    pthread_mutex_unlock(&journal->flush_lock);
+    return r;
 }
 
 int page_journal_flush(struct page_journal *journal) {
@@ -207,7 +253,7 @@ ssize_t page_journal_read(struct page_journal *journal, enum page_tree tree, int
     return (ssize_t)done;
 }
 
-/* *ret_more: emptying the journal makes room. */
+/* *ret_more: make_room() does so. */
 static int keep(struct page_journal *journal, enum page_tree tree, uint32_t page, const void *data,
                 bool *ret_more) {
     struct page_half *half;
@@ -219,6 +265,8 @@ static int keep(struct page_journal *journal, enum page_tree tree, uint32_t page
     *ret_more = (r == -ENOBUFS || r == -ENOSPC) && half->count > 0;
     journal->gathered = half->count;
     pthread_mutex_unlock(&journal->lock);
+    if (r == 0)
+        atomic_fetch_add(&journal->written, 1);
     return r;
 }
 
@@ -238,7 +286,7 @@ int page_journal_write(struct page_journal *journal, enum page_tree tree, const 
             r = keep(journal, tree, page, pages + done, &more);
             if (r == 0 || !more)
                 break;
-            r = page_journal_flush(journal);
+            r = make_room(journal);
             if (r < 0)
                 break;
         }
@@ -336,7 +384,7 @@ int page_journal_open(struct page_journal **ret, const char *directory, uint32_t
     journal->directory = xstrdup(directory);
     pthread_mutex_init(&journal->flush_lock, NULL);
     pthread_mutex_init(&journal->lock, NULL);
-    r = open_halves(journal, pages ? pages : STATE_JOURNAL_PAGES_MAX);
+    r = open_halves(journal, pages ? pages : PAGES_DEFAULT);
     if (r == 0)
         r = recover(journal);
     page_hooks_add(journal);

@@ -2,8 +2,8 @@
  * page_journal: lets a power failure tear no page of the state's trees. A disk writes a page of 8
  * KiB in sectors, and Berkeley DB does not recover a page of which only some came to the disk. So
  * what it writes to `keys` and `meta` goes to a journal beside them, and is read from there; only
- * when a tree is synced, or the journal is full, its pages are made durable in the journal first
- * and then written in their places and synced there. A start writes them there once more when that
+ * when a tree is synced, or much has gathered, its pages are made durable in the journal first and
+ * then written in their places and synced there. A start writes them there once more when that
  * may have been cut short (ARCHITECTURE.md, "Why a crash is safe").
  *
  * The journal has two halves, each a file: while the pages of one are on their way to the trees,
@@ -43,8 +43,14 @@ int page_journal_truncate(struct page_journal *journal, enum page_tree tree, int
                           off_t size);
 /* The size of a tree with the pages that are not in its file yet, which has file_size bytes. */
 off_t page_journal_size(struct page_journal *journal, enum page_tree tree, off_t file_size);
-/* Whether it is time for a flush, before whoever writes the next pages has to wait for one. */
-bool page_journal_wants_flush(const struct page_journal *journal);
+/* Whether so much has gathered that it should go to the trees, before whoever writes the next pages
+ * has to wait for that; brings it there, if so. Negative errno as below. */
+bool page_journal_wants_write_back(const struct page_journal *journal);
+int page_journal_write_back(struct page_journal *journal);
+/* How many pages wait in the half that takes what is written; and how many the disk has taken since
+ * it was opened: each counts in the journal, and again in its tree. */
+uint32_t page_journal_gathered(const struct page_journal *journal);
+uint64_t page_journal_written(const struct page_journal *journal);
 /* Makes all that was written durable in the trees. Negative errno: it is not; it is tried again
  * with the next call, and is read from the journal until then. */
 int page_journal_flush(struct page_journal *journal);

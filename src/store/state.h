@@ -21,7 +21,7 @@ struct state_options {
         *directory; /* of the state as a whole: holds `current` and the directory that it names */
     size_t cache_size;      /* bytes; 0: the default, 16 MiB */
     uint32_t log_file_size; /* bytes of one file of its own log; 0: the default, 8 MiB */
-    uint32_t journal_pages; /* in a half of its page journal; 0: the default, which is the most */
+    uint32_t journal_pages; /* in a half of its page journal; 0: the default */
 };
 
 /*
@@ -95,10 +95,16 @@ struct state_stats {
 int state_get_stats(struct state *state, struct state_stats *ret);
 
 /* Whether so many pages were written that the background lane should bring them to their places
- * with state_write_back(), before the state lane has to. Anywhere, but not while the state is
- * replaced. */
+ * with state_write_back(), before the state lane has to. This and the next ones: anywhere, but not
+ * while the state is replaced. */
 bool state_wants_write_back(const struct state *state);
 int state_write_back(struct state *state);
+
+/* How many pages the disk has taken since the state was opened, each counted on its way and in its
+ * place; and at which number the checkpoint under way has about all that it writes. Before it has
+ * begun to write, that of the one before. */
+uint64_t state_pages_written(const struct state *state);
+uint64_t state_checkpoint_end(const struct state *state);
 
 /* A hash over all keys, records and the applied index, for tests and --verify: the same on two
  * members at the same index. */

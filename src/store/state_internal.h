@@ -59,6 +59,7 @@ struct state {
     uint64_t installed_index;
     _Atomic uint64_t committed_index; /* applied_index for the background lane */
     atomic_bool in_a_hurry;           /* until the end of a checkpoint */
+    _Atomic uint64_t checkpoint_end;  /* see state_checkpoint_end() */
 
     uint64_t configuration_index;
     struct buffer configuration;

@@ -142,6 +142,20 @@ void state_abort(struct state *state) {
     state_shrink(&state->record);
 }
 
+/* Each dirty page goes to the journal and to its tree, and those in the journal go with them. */
+static int foresee_end(struct state *state) {
+    DB_MPOOL_STAT *statistics;
+    int r = state_error(state->environment->memp_stat(state->environment, &statistics, NULL, 0));
+
+    if (r != 0)
+        return r;
+    atomic_store(&state->checkpoint_end, page_journal_written(state->pages) +
+                                             page_journal_gathered(state->pages) +
+                                             2 * (uint64_t)statistics->st_page_dirty);
+    free(statistics);
+    return 0;
+}
+
 static int checkpoint(struct state *state, uint64_t *ret_durable_index) {
     DB_ENV *environment = state->environment;
     uint64_t durable_index = atomic_load(&state->committed_index);
@@ -149,7 +163,9 @@ static int checkpoint(struct state *state, uint64_t *ret_durable_index) {
     DB_LOG_STAT *statistics;
     int r;
 
-    r = state_error(environment->log_stat(environment, &statistics, 0));
+    r = foresee_end(state);
+    if (r == 0)
+        r = state_error(environment->log_stat(environment, &statistics, 0));
     if (r != 0)
         return r;
     log_file = statistics->st_cur_file;
@@ -187,7 +203,7 @@ void state_hurry_checkpoint(struct state *state) {
 }
 
 bool state_wants_write_back(const struct state *state) {
-    return page_journal_wants_flush(state->pages);
+    return page_journal_wants_write_back(state->pages);
 }
 
 int state_write_back(struct state *state) {
@@ -195,7 +211,15 @@ int state_write_back(struct state *state) {
 
     pthread_mutex_lock(&state->environment_lock);
     if (state->pages)
-        r = page_journal_flush(state->pages);
+        r = page_journal_write_back(state->pages);
     pthread_mutex_unlock(&state->environment_lock);
     return r;
+}
+
+uint64_t state_pages_written(const struct state *state) {
+    return page_journal_written(state->pages);
+}
+
+uint64_t state_checkpoint_end(const struct state *state) {
+    return atomic_load(&state->checkpoint_end);
 }

@@ -5,8 +5,10 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/crc32c.h"
@@ -40,10 +42,25 @@ static int library_sync(int fd) {
     return 0;
 }
 
+/* A checkpoint that meets a page which is being changed comes back to it a second later, and
+ * everybody waits for it so long: a few milliseconds are enough. */
+static int yield_briefly(u_long seconds, u_long microseconds) {
+    enum { MAX_US = 5000 };
+    struct timespec time = {
+        .tv_nsec = 1000 * (seconds > 0 || microseconds > MAX_US ? MAX_US : (long)microseconds)};
+
+    if (time.tv_nsec == 0)
+        sched_yield();
+    else
+        nanosleep(&time, NULL);
+    return 0;
+}
+
 /* Where the library finds no memory it may crash, or take a log that it can't read for one that
  * ends there. */
 static void set_hooks(void) {
     db_env_set_func_fsync(library_sync);
+    db_env_set_func_yield(yield_briefly);
     db_env_set_func_malloc(xmalloc);
     db_env_set_func_realloc(xrealloc);
 }

@@ -78,6 +78,7 @@ void world_init(uint64_t seed, bool trace) {
     for (int i = 0; i < 4; i++)
         world.random[i] = splitmix(&state);
     world.hash = 0xcbf29ce484222325u;
+    free(world.lines);
     world.lines = xcalloc(KEPT, LINE_SIZE);
 }
 

@@ -186,11 +186,40 @@ static void a_journal_that_is_full_is_emptied_and_used_again(void **state) {
     assert_true(size_of(fixture, "pages-2") <= SLOTS_AT + 16 * PAGE);
     for (uint32_t page = 0; page < 100; page++)
         assert_reads(fixture, PAGE_TREE_KEYS, page, (uint8_t)(page + 10));
-    assert_true(page_journal_wants_flush(fixture->journal));
+    assert_true(page_journal_wants_write_back(fixture->journal));
     assert_int_equal(page_journal_flush(fixture->journal), 0);
-    assert_false(page_journal_wants_flush(fixture->journal));
+    assert_false(page_journal_wants_write_back(fixture->journal));
     for (uint32_t page = 0; page < 100; page++)
         assert_in_tree(fixture, PAGE_TREE_KEYS, page, (uint8_t)(page + 10));
+}
+
+/* Whoever writes does not wait for what a full half takes to be emptied. */
+static void a_full_half_is_left_to_the_next_that_writes_back(void **state) {
+    struct fixture *fixture = *state;
+
+    open_journal(fixture, 4);
+    for (uint32_t page = 0; page < 3; page++)
+        put(fixture, PAGE_TREE_KEYS, page, 5);
+    assert_false(page_journal_wants_write_back(fixture->journal));
+    put(fixture, PAGE_TREE_KEYS, 3, 5);
+    assert_true(page_journal_wants_write_back(fixture->journal));
+    put(fixture, PAGE_TREE_KEYS, 4, 5);
+    assert_true(page_journal_wants_write_back(fixture->journal));
+    assert_int_equal(page_journal_written(fixture->journal), 5);
+    for (uint32_t page = 0; page < 5; page++) {
+        assert_reads(fixture, PAGE_TREE_KEYS, page, 5);
+        assert_in_tree(fixture, PAGE_TREE_KEYS, page, 1);
+    }
+
+    assert_int_equal(page_journal_write_back(fixture->journal), 0);
+    assert_false(page_journal_wants_write_back(fixture->journal));
+    assert_int_equal(page_journal_gathered(fixture->journal), 1);
+    assert_int_equal(page_journal_written(fixture->journal), 9);
+    for (uint32_t page = 0; page < 4; page++)
+        assert_in_tree(fixture, PAGE_TREE_KEYS, page, 5);
+    assert_in_tree(fixture, PAGE_TREE_KEYS, 4, 1);
+    assert_int_equal(page_journal_flush(fixture->journal), 0);
+    assert_in_tree(fixture, PAGE_TREE_KEYS, 4, 5);
 }
 
 static void a_page_that_is_written_often_takes_one_slot(void **state) {
@@ -417,6 +446,7 @@ int main(void) {
         TEST(pages_are_read_back_and_go_to_the_trees_with_a_flush),
         TEST(parts_of_pages_are_read_across_their_borders),
         TEST(a_journal_that_is_full_is_emptied_and_used_again),
+        TEST(a_full_half_is_left_to_the_next_that_writes_back),
         TEST(a_page_that_is_written_often_takes_one_slot),
         TEST(pages_that_are_cut_off_are_forgotten),
         TEST(only_whole_pages_are_written),
