@@ -5,7 +5,8 @@ import re
 import shutil
 import subprocess
 
-from cluster import die_with_the_tests, environment, make_directory, run
+from cluster import environment, make_directory, run
+from processes import die_with_the_tests
 from waiting import LIMIT, wait_until
 
 OBJECT = "/org/raftkv1"

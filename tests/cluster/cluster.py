@@ -1,7 +1,6 @@
 """Real nodes on loopback: started, stopped, killed and paused by their process ids."""
 
 import atexit
-import ctypes
 import os
 import random
 import shutil
@@ -9,9 +8,10 @@ import socket
 import subprocess
 import tempfile
 from pathlib import Path
-from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
+from signal import SIGCONT, SIGSTOP, SIGTERM
 
 from client import Client, Refused
+from processes import start_process
 from protocol import raftkv
 from waiting import BUILD, LIMIT, wait_until
 
@@ -24,9 +24,6 @@ EXIT_STATUS_REMOVED = 3
 # What a sanitizer, a failed check() and glibc say before they end a process.
 COMPLAINTS = ("Sanitizer", "runtime error:", "Broken invariant", "corrupted", "double free")
 
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
 def environment(**additions):
     """For the programs under test: without what would lead them to the machine's services."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAFTKV", "DBUS_", "NOTIFY"))}
@@ -34,11 +31,6 @@ def environment(**additions):
     kept["UBSAN_OPTIONS"] = "print_stacktrace=1:halt_on_error=1"
     kept["LC_ALL"] = "C.UTF-8"
     return {**kept, **additions}
-
-
-def die_with_the_tests():
-    PR_SET_PDEATHSIG = 1
-    _libc.prctl(PR_SET_PDEATHSIG, SIGKILL)
 
 
 def assert_no_complaint(text):
@@ -130,15 +122,7 @@ class Node:
 
     def launch(self, wrapper=(), **variables):
         assert not self.is_running()
-        with self.journal.open("ab") as journal:
-            self.process = subprocess.Popen(
-                [str(word) for word in [*wrapper, *self.command()]],
-                stdin=subprocess.DEVNULL,
-                stdout=journal,
-                stderr=journal,
-                env=environment(**variables),
-                preexec_fn=die_with_the_tests,
-            )
+        self.process = start_process(self.command(), self.journal, environment(**variables), wrapper)
 
     def start(self, **variables):
         self.launch(**variables)

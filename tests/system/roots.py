@@ -15,6 +15,8 @@ CACHE = Path(os.environ.get("RAFTKV_CACHE", "/var/cache/raftkv-tests"))
 MIRROR = "http://deb.debian.org/debian"
 # What a small server has.
 INCLUDED = ["systemd-sysv", "dbus", "iproute2", "polkitd", "procps"]
+# What the cluster tests need, which run on a host too (test_cluster_suite.py).
+FOR_TESTS = ["protobuf-compiler", "python3-protobuf", "python3-pytest", "python3-pytest-xdist"]
 # What raftkv and raftkv-client depend on; Debian 13's longer names provide these.
 DEPENDENCIES = ["libdb5.3", "libinih1", "libjson-c5", "libprotobuf-c1", "libraft0", "libuv1"]
 
@@ -52,7 +54,7 @@ def _prepare(suite, root):
         shutil.copyfile(f"/etc/{name}", root / "etc" / name)
     install = 'apt-get -qq -y --no-install-recommends "$@"'
     _in_root(root, "apt-get -qq update")
-    _in_root(root, install, "install", *INCLUDED)
+    _in_root(root, install, "install", *INCLUDED, *FOR_TESTS)
     _in_root(root, "apt-get clean")
     _in_root(root, install, "--download-only", *release, "install", *DEPENDENCIES)
     for name in ("resolv.conf", "hosts", "hostname", "machine-id"):
