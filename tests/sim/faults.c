@@ -194,20 +194,20 @@ static bool all_are_found(void) {
     return true;
 }
 
-/* Two at a time at most, and never all members: who has moved is found by telling one who has not.
- */
+/* Two at a time at most, and never all voters: who has moved is found by telling one who has not,
+ * and who elects. */
 static void move(struct machine *machine) {
     struct machine *other = &machines[chance_between(1, machine_count)];
-    size_t members;
+    size_t voters;
 
     /* A newcomer that knows nobody yet can't tell anybody, and is taken out after a minute. */
     if (!admin_settled() || !oracle_agree() || !all_are_found() ||
         promotion_under_way(node_member(oracle_leader()->node)))
         return;
-    members = member_configuration(node_member(oracle_leader()->node))->count;
+    voters = configuration_voters(member_configuration(node_member(oracle_leader()->node)));
     faults.figures.moves++;
     machine_move(machine);
-    if (members >= 3 && chance_one_in(3) && other != machine)
+    if (voters >= 3 && chance_one_in(3) && other != machine)
         machine_move(other);
 }
 
