@@ -139,6 +139,10 @@ int member_new(struct member **ret, const struct member_options *options, uint64
     raft_set_election_timeout(&member->raft, (unsigned)options->election_timeout);
     raft_set_heartbeat_timeout(&member->raft, (unsigned)options->heartbeat);
     raft_set_pre_vote(&member->raft, true);
+    /* Hazard L36: until then libraft waits for the snapshot that it named last, deaf to rejections,
+     * though an older one may be installed, or none on its way. To name one once more costs
+     * nothing: a stream under way goes on. */
+    raft_set_install_snapshot_timeout(&member->raft, (unsigned)options->election_timeout);
     raft_set_max_inflight_entries(&member->raft, MAX_INFLIGHT_ENTRIES);
     *ret_term = member->start_term;
     *ret_vote = member->start_vote;

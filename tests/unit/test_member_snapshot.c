@@ -100,6 +100,26 @@ static void a_follower_behind_the_log_gets_the_state(void **state) {
         assert_int_equal(world_node(id)->applied, world_node(world_leader())->applied);
 }
 
+static void L36_entries_follow_a_state_that_is_older_than_the_last_snapshot(void **state) {
+    uint64_t leader = world_leader(), away = leave_behind();
+    struct member_mark mark;
+
+    (void)state;
+    world_node(away)->cut = false;
+    assert_true(world_run(wanted, 5000));
+    mark = stage(away);
+    for (int i = 0; i < 2; i++) { /* one that libraft names, even if after 30 s, and one more */
+        propose_many(2);
+        world_compact(leader, 500); /* what follows the staged state stays in the log */
+        world_pass(i == 0 ? 40 * 1000 : 0);
+    }
+    assert_true(member_send_install(world_node(leader)->member, away, &mark));
+    world_pass(3 * ELECTION_MS);
+    assert_int_equal(world_node(away)->mark.index, mark.index);
+    assert_int_equal(world_node(away)->applied, world_node(leader)->applied);
+    member_mark_deinit(&mark);
+}
+
 static uint64_t unreached; /* what is sent to it is lost */
 
 static bool is_reached(const struct world_message *message, const Raftkv__V1__PeerMessage *peer) {
@@ -294,6 +314,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         THREE(a_cut_log_still_serves_a_follower_that_is_near),
         THREE(a_follower_behind_the_log_gets_the_state),
+        THREE(L36_entries_follow_a_state_that_is_older_than_the_last_snapshot),
         THREE(a_follower_that_ends_right_before_a_cut_log_gets_the_state),
         THREE(an_install_without_a_staged_state_is_ignored),
         THREE(L12_a_write_under_way_when_a_snapshot_is_installed_is_not_reported),
