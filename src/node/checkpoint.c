@@ -45,6 +45,11 @@ static void done(struct job *job) {
     checkpoint_ended(node);
 }
 
+/* While the state is replaced nothing is applied, and it may not be asked for its pages. */
+static bool is_watched(const struct node *node) {
+    return node->checkpoint.running > 0 && !node->install.under_way;
+}
+
 static void count_anew(struct node *node) {
     node->checkpoint.bytes = 0;
     node->checkpoint.pages = state_pages_written(node->state);
@@ -59,7 +64,7 @@ void checkpoint_ended(struct node *node) {
     check(node->checkpoint.running > 0);
     node->checkpoint.running--;
     /* One that waited behind it begins only now, and covers what was applied until now. */
-    if (node->checkpoint.running > 0)
+    if (is_watched(node))
         count_anew(node);
     storage_resume_apply(node);
 }
@@ -80,11 +85,11 @@ static uint64_t allowed_bytes(const struct node *node) {
 }
 
 bool checkpoint_is_late(const struct node *node) {
-    return node->checkpoint.running > 0 && node->checkpoint.bytes >= allowed_bytes(node) / 2;
+    return is_watched(node) && node->checkpoint.bytes >= allowed_bytes(node) / 2;
 }
 
 bool checkpoint_holds_applies(const struct node *node) {
-    return node->checkpoint.running > 0 && node->checkpoint.bytes >= allowed_bytes(node);
+    return is_watched(node) && node->checkpoint.bytes >= allowed_bytes(node);
 }
 
 static void run_write_back(struct job *job) {

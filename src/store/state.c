@@ -32,6 +32,8 @@ int state_error(int result) {
         return 0;
     if (result == DB_NOTFOUND)
         return ERROR_NOT_FOUND;
+    if (result == EDQUOT)
+        return -ENOSPC;
     /* Berkeley DB's own codes lie far below those of the system: a page that is not what was
      * written, an environment that has panicked. */
     return result > 0 ? -result : -EIO;

@@ -107,7 +107,7 @@ int store_write_at(int fd, const void *data, size_t size, off_t offset) {
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return -errno;
+            return errno == EDQUOT ? -ENOSPC : -errno;
         data = (const char *)data + n;
         size -= (size_t)n;
         offset += n;

@@ -27,7 +27,8 @@ int store_sync_directory(const char *path);
 
 /* Reads up to size bytes; less only at the end of the file. Negative errno. */
 ssize_t store_read_at(int fd, void *data, size_t size, off_t offset);
-/* Writes all of it. Negative errno; how much was written is unknown then. */
+/* Writes all of it. Negative errno (-ENOSPC also for a quota); how much was written is unknown
+ * then. */
 int store_write_at(int fd, const void *data, size_t size, off_t offset);
 
 /*

@@ -380,14 +380,14 @@ static int refuse(int descriptor, off_t end) {
     return atomic_load(&write_error);
 }
 
-static void a_batch_that_finds_no_space_is_undone(void **fixture) {
+static void find_no_space(const char *directory, int error) {
     struct state *state;
     int r = 0;
 
     refused_writes = refuse;
-    state = open_state(*fixture, 0);
+    state = open_state(directory, 0);
     assert_int_equal(model_apply(state, 10, 20000), 0);
-    atomic_store(&write_error, ENOSPC);
+    atomic_store(&write_error, error);
     for (int i = 0; r == 0 && i < 100; i++)
         r = model_apply(state, 1, 20000);
     assert_int_equal(r, -ENOSPC);
@@ -398,10 +398,18 @@ static void a_batch_that_finds_no_space_is_undone(void **fixture) {
     assert_int_equal(model_apply(state, 50, 20000), 0);
     assert_true(model_verify(state, 20000) >= 600);
     state_close(state);
-    state = open_state(*fixture, 0);
+    state = open_state(directory, 0);
     assert_true(model_verify(state, 20000) >= 600);
     state_close(state);
     refused_writes = NULL;
+}
+
+static void a_batch_that_finds_no_space_is_undone(void **fixture) {
+    find_no_space(*fixture, ENOSPC);
+}
+
+static void a_quota_that_is_used_up_is_a_lack_of_space(void **fixture) {
+    find_no_space(*fixture, EDQUOT);
 }
 
 /* Pages that have their places on the disk already can be written all the same. */
@@ -490,6 +498,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(checkpoints_run_beside_transactions, setup, teardown),
         cmocka_unit_test_setup_teardown(checkpoints_remove_old_log_files, setup, teardown),
         cmocka_unit_test_setup_teardown(a_batch_that_finds_no_space_is_undone, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_quota_that_is_used_up_is_a_lack_of_space, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_state_that_finds_no_space_when_it_is_closed_loses_nothing,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(a_batch_that_the_disk_refuses_is_no_lack_of_space, setup,
