@@ -67,6 +67,8 @@ enum {
     JOIN_ADDRESSES_MAX = 16,           /* of Join= */
     JOIN_REQUESTS_MAX = 32,            /* nodes that ask to join a cluster */
     JOIN_KEPT_MS = 20 * 1000,          /* after one has asked last */
+    UNREACHED_MS = 30 * 1000,          /* until a node that could not be asked who it is is asked */
+    UNREACHED_MAX_MS = 10 * 60 * 1000, /* again by itself; twice as long each time, up to this */
     PROTOCOL_MIN = 1,
     PROTOCOL_MAX = 1,
     FORMAT_VERSION = 1, /* of the data directory */

@@ -52,33 +52,80 @@ void announce_init(struct node *node, const char *join) {
 
 /* ---- moving, as leader ---- */
 
-static void say_not_moved(const struct node *node, const struct failure *failure) {
-    const struct announcement *announcement = &node->announcement;
+static struct failed_move *find_failed(struct node *node, uint64_t id) {
+    for (size_t i = 0; i < MEMBERS_MAX; i++)
+        if (node->announcement.failed[i].id == id)
+            return &node->announcement.failed[i];
+    return NULL;
+}
+
+/* Of the member at the address that it moves to now. */
+static struct failed_move *note_failed(struct node *node, const struct change *change) {
+    struct failed_move *failed = find_failed(node, change->member_id);
+
+    if (failed && strcmp(failed->peer_address, change->peer_address) == 0)
+        return failed;
+    if (!failed)
+        failed = find_failed(node, 0);
+    if (!failed) { /* of members that were removed since */
+        failed = &node->announcement.failed[0];
+        for (size_t i = 1; i < MEMBERS_MAX; i++)
+            if (node->announcement.failed[i].not_before < failed->not_before)
+                failed = &node->announcement.failed[i];
+    }
+    *failed = (struct failed_move){.id = change->member_id};
+    snprintf(failed->peer_address, sizeof failed->peer_address, "%s", change->peer_address);
+    return failed;
+}
+
+static bool is_unreached(const struct failure *failure) {
+    return failure->code == ERROR_UNAVAILABLE || failure->code == ERROR_TIMEOUT;
+}
+
+static void say_not_moved(const struct node *node, const struct change *change,
+                          const struct failure *failure) {
     struct journal_event event = JOURNAL_EVENT(MESSAGE_MEMBER_NOT_MOVED);
 
-    if (failure->code == ERROR_BUSY || failure->code == ERROR_NOT_LEADER ||
-        strcmp(failure->message, announcement->failure.message) == 0)
+    node_event(&event, node, 0, change->name);
+    journal_with(LOG_WARNING, event.fields, "Member %s says that it is at %s now: %s", change->name,
+                 change->peer_address, failure->message);
+}
+
+/* While an address is asked no other change can begin: one where nobody answers is asked rarely. */
+static void move_failed(struct node *node, const struct change *change,
+                        const struct failure *failure) {
+    struct failed_move *failed = note_failed(node, change);
+    uint64_t now = node->host->now(node->host), pause = 0;
+
+    failed->failure = *failure;
+    failed->not_before = now;
+    if (failure->code == ERROR_BUSY || failure->code == ERROR_NOT_LEADER)
         return;
-    journal_field(&event, "RAFTKV_MEMBER=%s", announcement->move.name);
-    journal_with(LOG_WARNING, event.fields, "Member %s says that it is at %s now: %s",
-                 announcement->move.name, announcement->move.peer_address, failure->message);
+    if (is_unreached(failure)) {
+        pause = failed->pause ? failed->pause * 2 : UNREACHED_MS;
+        if (pause > UNREACHED_MAX_MS)
+            pause = UNREACHED_MAX_MS;
+    }
+    failed->pause = pause;
+    failed->not_before = now + pause;
+    if (now < failed->silent_until)
+        return;
+    failed->silent_until = now + (pause ? pause : UNREACHED_MAX_MS);
+    say_not_moved(node, change, failure);
 }
 
 static void move_done(struct change *change, const struct failure *failure, uint64_t index,
                       const char *leader) {
     struct node *node = container_of(change, struct node, announcement.move);
-    struct announcement *announcement = &node->announcement;
+    struct failed_move *failed = find_failed(node, change->member_id);
 
     (void)index;
     (void)leader;
-    announcement->moving = false;
-    announcement->failed = failure ? change->member_id : 0;
-    if (failure) {
-        say_not_moved(node, failure);
-        announcement->failure = *failure;
-    } else {
-        announcement->failure = (struct failure){0};
-    }
+    node->announcement.moving = false;
+    if (failure)
+        move_failed(node, change, failure);
+    else if (failed)
+        *failed = (struct failed_move){0};
 }
 
 static void move(struct node *node, const struct identity *mover) {
@@ -127,18 +174,21 @@ static void name_leader(const struct node *node, const struct member_view *view,
 /* The change goes on after the answer; what became of it is the answer to the next announcement. */
 static void told_of_move(struct node *node, const struct identity *from,
                          struct announce_reply *ret) {
-    struct announcement *announcement = &node->announcement;
+    const struct announcement *announcement = &node->announcement;
+    const struct failed_move *failed = find_failed(node, from->member_id);
+    bool is_known = failed && strcmp(failed->peer_address, from->peer_address) == 0;
 
     if (announcement->moving) {
         reply(ret, announcement->move.member_id == from->member_id ? ERROR_OK : ERROR_BUSY,
               "Member %s is being moved.", announcement->move.name);
         return;
     }
-    if (announcement->failed == from->member_id)
-        ret->said = announcement->failure;
+    if (is_known)
+        ret->said = failed->failure;
     else
         reply(ret, ERROR_OK, "It is being moved.");
-    move(node, from);
+    if (!is_known || node->host->now(node->host) >= failed->not_before)
+        move(node, from);
 }
 
 void node_announced(struct node *node, const struct identity *from, struct announce_reply *ret) {

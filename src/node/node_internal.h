@@ -154,6 +154,16 @@ struct space {
     bool alarm;
 };
 
+/* What became of the moves of a member to an address that have failed. */
+struct failed_move {
+    uint64_t id; /* 0: the place is free */
+    char peer_address[ADDRESS_MAX + 1];
+    struct failure failure; /* of the last one */
+    uint64_t pause;         /* ms, after the last one that began; 0: the node could be asked */
+    uint64_t not_before;    /* host time of the next one */
+    uint64_t silent_until;  /* host time; in the journal */
+};
+
 /* What a node tells of where it is, and what it does about what others tell (announce.c). */
 struct announcement {
     char join[JOIN_ADDRESSES_MAX][ADDRESS_MAX + 1]; /* whom to ask while in no cluster */
@@ -168,8 +178,7 @@ struct announcement {
 
     struct change move; /* of another member, or this one, as leader */
     bool moving;
-    uint64_t failed; /* id of the member whose move has failed last; 0: none */
-    struct failure failure;
+    struct failed_move failed[MEMBERS_MAX];
 };
 
 /* What somebody asked to know in numbers (measure.c). */

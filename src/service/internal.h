@@ -12,6 +12,9 @@
 #include "service/list.h"
 #include "service/service.h"
 
+/* Who asks for what AllowJoin= lets the service do by itself. */
+#define DOOR_JOIN "join"
+
 enum {
     RETRY_MS = 50,           /* between two looks for a leader, or at the link to it */
     OBSERVE_MS = 100,        /* between two notices that only indexes have moved */
@@ -72,7 +75,7 @@ struct call {
     service_reply reply;
     service_reply progress; /* NULL: nobody wants to know */
     void *data;
-    const char *asked_by;        /* static */
+    const char *asked_by;        /* static; NULL: a member */
     struct operation *operation; /* NULL: it is none, or has ended */
     bool orphaned;               /* the caller is gone, and it goes on as an operation */
     uint64_t from;               /* member that forwarded it; 0: it came in through a door here */

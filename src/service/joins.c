@@ -22,6 +22,8 @@ struct join {
     bool rejected;
     bool adding;            /* by AllowJoin= */
     struct failure failure; /* of the last attempt to add it */
+    uint64_t pause;         /* ms, after that one; 0: the node could be asked who it is */
+    uint64_t not_before;    /* host time of the next one */
 };
 
 struct joins {
@@ -87,6 +89,7 @@ static int check_newcomer(struct service *service, const struct identity *newcom
                           struct failure *failure) {
     const struct configuration *configuration = member_configuration(service->member);
     const struct join *named = find_name(service, newcomer->name);
+    const struct join *known = find(service, newcomer->member_id);
 
     for (size_t i = 0; i < configuration->count; i++) {
         const struct server *server = &configuration->servers[i];
@@ -101,17 +104,32 @@ static int check_newcomer(struct service *service, const struct identity *newcom
         return failure_set(failure, ERROR_ALREADY_EXISTS,
                            "Another node asks to join under the name %s, from %s.", named->name,
                            named->peer_address);
+    if (known && (strcmp(known->peer_address, newcomer->peer_address) != 0 ||
+                  strcmp(known->client_address, newcomer->client_address) != 0))
+        return failure_set(failure, ERROR_ALREADY_EXISTS,
+                           "Another node asks to join as %s, from %s; one that has moved may ask "
+                           "%d s after it did so there.",
+                           known->name, known->peer_address, JOIN_KEPT_MS / 1000);
     if (configuration->count == MEMBERS_MAX)
         return failure_set(failure, ERROR_TOO_LARGE, "A cluster has at most %d members.",
                            MEMBERS_MAX);
     return 0;
 }
 
-static void say_asks(const struct join *join) {
+static void add_fields(struct journal_event *event, const struct service *service,
+                       const struct join *join) {
+    struct member_view view;
+
+    member_get_view(service->member, &view);
+    journal_field(event, "RAFTKV_TERM=%llu", (unsigned long long)view.term);
+    journal_field(event, "RAFTKV_MEMBER=%s", join->name);
+    journal_field(event, "RAFTKV_PEER=%s", join->peer_address);
+}
+
+static void say_asks(const struct service *service, const struct join *join) {
     struct journal_event event = JOURNAL_EVENT(MESSAGE_JOIN_ASKED);
 
-    journal_field(&event, "RAFTKV_MEMBER=%s", join->name);
-    journal_field(&event, "RAFTKV_PEER=%s", join->peer_address);
+    add_fields(&event, service, join);
     journal_with(LOG_NOTICE, event.fields,
                  "Node %s at %s asks to join; \"raftkvctl accept %s\" adds it.", join->name,
                  join->peer_address, join->name);
@@ -142,6 +160,22 @@ struct addition {
     uint64_t id;
 };
 
+/* While an address is asked no other change can begin: one where nobody answers is asked rarely. */
+static void pause_after(struct service *service, struct join *join, enum error_code code) {
+    uint64_t pause = 0;
+
+    join->not_before = service->host->now(service->host);
+    if (code == ERROR_BUSY || code == ERROR_NOT_LEADER || code == ERROR_NO_LEADER)
+        return;
+    if (code == ERROR_UNAVAILABLE || code == ERROR_TIMEOUT) {
+        pause = join->pause ? join->pause * 2 : UNREACHED_MS;
+        if (pause > UNREACHED_MAX_MS)
+            pause = UNREACHED_MAX_MS;
+    }
+    join->pause = pause;
+    join->not_before += pause;
+}
+
 static void added(void *data, const Raftkv__V1__Response *response) {
     struct addition *addition = data;
     struct join *join = find(addition->service, addition->id);
@@ -150,6 +184,7 @@ static void added(void *data, const Raftkv__V1__Response *response) {
         join->adding = false;
         failure_set(&join->failure, (enum error_code)response->error->code, "%s",
                     response->error->message);
+        pause_after(addition->service, join, join->failure.code);
     } else if (join) {
         *join = (struct join){0};
     }
@@ -159,7 +194,7 @@ static void added(void *data, const Raftkv__V1__Response *response) {
 static void add(struct service *service, struct join *join, enum join_policy policy) {
     Raftkv__V1__Request *request = xmalloc(sizeof *request);
     struct addition *addition = xmalloc(sizeof *addition);
-    struct service_caller caller = {.door = "join", .reply = added, .data = addition};
+    struct service_caller caller = {.door = DOOR_JOIN, .reply = added, .data = addition};
 
     *addition = (struct addition){.service = service, .id = join->id};
     raftkv__v1__request__init(request);
@@ -191,7 +226,8 @@ static void add_unless_adding(struct service *service, struct join *join, enum j
     else
         reply(ret, ERROR_OK, "%s is being added as a %s.", join->name,
               policy == JOIN_VOTER ? "voter" : "non-voter");
-    if (!join->adding && !service->draining)
+    if (!join->adding && !service->draining &&
+        service->host->now(service->host) >= join->not_before)
         add(service, join, policy);
 }
 
@@ -219,7 +255,7 @@ void service_join(struct service *service, const struct identity *newcomer, enum
     else
         reply(ret, ERROR_OK, "An administrator of the cluster has to accept %s.", join->name);
     if (join && is_new && policy == JOIN_ASK)
-        say_asks(join);
+        say_asks(service, join);
 }
 
 /* ---- being asked by an administrator ---- */
@@ -271,6 +307,14 @@ void execute_accept(struct call *call) {
     execute_change(call);
 }
 
+static void say_rejected(const struct service *service, const struct join *join) {
+    struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
+
+    add_fields(&event, service, join);
+    journal_with(LOG_NOTICE, event.fields, "Node %s at %s, which asks to join, was rejected.",
+                 join->name, join->peer_address);
+}
+
 void execute_reject(struct call *call) {
     Raftkv__V1__Response response = RAFTKV__V1__RESPONSE__INIT;
     Raftkv__V1__RejectResponse answer = RAFTKV__V1__REJECT_RESPONSE__INIT;
@@ -278,6 +322,8 @@ void execute_reject(struct call *call) {
 
     if (!join)
         return;
+    if (!join->rejected)
+        say_rejected(call->service, join);
     join->rejected = true;
     response.body_case = RAFTKV__V1__RESPONSE__BODY_REJECT;
     response.reject = &answer;

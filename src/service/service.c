@@ -60,17 +60,27 @@ struct service *service_free(struct service *service) {
     return NULL;
 }
 
-size_t service_drain(struct service *service) {
-    struct list *element = service->calls.next;
-
-    service->draining = true;
-    /* Nobody waits for these. */
-    while (element != &service->calls) {
+/* A call that nobody waits for: whose caller is gone, or of a node that asks again elsewhere. */
+static struct call *find_unawaited(const struct service *service) {
+    for (struct list *element = service->calls.next; element != &service->calls;
+         element = element->next) {
         struct call *call = container_of(element, struct call, all);
 
-        element = element->next;
+        if (call->orphaned || (call->asked_by && strcmp(call->asked_by, DOOR_JOIN) == 0))
+            return call;
+    }
+    return NULL;
+}
+
+size_t service_drain(struct service *service) {
+    struct call *call;
+
+    service->draining = true;
+    while ((call = find_unawaited(service))) {
         if (call->orphaned)
             call_end(call);
+        else
+            call_abort(call);
     }
     return service->unanswered;
 }

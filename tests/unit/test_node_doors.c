@@ -58,11 +58,46 @@ static void a_new_directory_is_not_let_in_under_a_name_that_is_taken(void **stat
     assert_int_equal(admitted(2, &stranger), ERROR_INVALID_ARGUMENT);
 }
 
+static struct identity moved;
+static unsigned moves_begun;
+
+static void announce_at(const char *address, enum error_code expected) {
+    bool was_moving = world_node(1)->announcement.moving;
+    struct announce_reply reply;
+
+    strcpy(moved.peer_address, address);
+    node_announced(world_node(1), &moved, &reply);
+    assert_int_equal(reply.said.code, expected);
+    moves_begun += !was_moving && world_node(1)->announcement.moving;
+    world_pass(1000);
+}
+
+/* Each attempt keeps all other changes waiting. */
+static void a_member_at_an_address_where_nobody_answers_is_asked_rarely(void **state) {
+    (void)state;
+    moves_begun = 0;
+    moved = *node_identity(world_node(3));
+    world_kill(3);
+    announce_at("192.0.2.1:1", ERROR_OK);
+    assert_int_equal(moves_begun, 1);
+    for (int i = 0; i < UNREACHED_MS / 1000 / 2; i++)
+        announce_at("192.0.2.1:1", ERROR_UNAVAILABLE);
+    assert_int_equal(moves_begun, 1);
+    assert_int_equal(world_remove(1, 4), ERROR_OK);
+    announce_at("192.0.2.2:1", ERROR_OK); /* another address is asked at once */
+    assert_int_equal(moves_begun, 2);
+    for (int i = 0; i < UNREACHED_MS / 1000 + 1; i++)
+        announce_at("192.0.2.2:1", ERROR_UNAVAILABLE);
+    assert_int_equal(moves_begun, 3);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_replaced_member_is_let_in_by_who_has_not_heard_of_it,
                                         start_four, stop),
         cmocka_unit_test_setup_teardown(a_new_directory_is_not_let_in_under_a_name_that_is_taken,
+                                        start_four, stop),
+        cmocka_unit_test_setup_teardown(a_member_at_an_address_where_nobody_answers_is_asked_rarely,
                                         start_four, stop),
     };
 

@@ -168,9 +168,80 @@ static void who_may_is_added_at_once_and_told_why_not(void **state) {
         finish_change(ERROR_UNAVAILABLE);
         assert_int_equal(joins(i, table[i].policy), ERROR_UNAVAILABLE);
         assert_string_equal(reply.said.message, "The change failed.");
+        assert_null(world.change);
+        for (int k = 1; k < UNREACHED_MS / 10000; k++) {
+            pass(10000);
+            assert_int_equal(joins(i, table[i].policy), ERROR_UNAVAILABLE);
+            assert_null(world.change);
+        }
+        pass(10000);
+        joins(i, table[i].policy);
         assert_int_equal(world.change->kind, table[i].kind); /* tried again */
         finish_change(ERROR_OK);
     }
+}
+
+static void who_was_not_added_for_another_reason_is_at_once(void **state) {
+    (void)state;
+    become_leader();
+    joins(1, JOIN_VOTER);
+    finish_change(ERROR_BUSY);
+    assert_int_equal(joins(1, JOIN_VOTER), ERROR_OK);
+    assert_non_null(world.change);
+    finish_change(ERROR_INVALID_ARGUMENT);
+    assert_int_equal(joins(1, JOIN_VOTER), ERROR_INVALID_ARGUMENT);
+    assert_non_null(world.change);
+    finish_change(ERROR_OK);
+}
+
+static void who_is_never_reached_is_asked_ever_more_rarely(void **state) {
+    unsigned attempts = 0;
+
+    (void)state;
+    become_leader();
+    for (unsigned seconds = 0; seconds < 60 * 60; seconds += 3) {
+        joins(1, JOIN_VOTER);
+        if (world.change) {
+            finish_change(ERROR_UNAVAILABLE);
+            attempts++;
+        }
+        pass(3000);
+    }
+    assert_in_range(attempts, 8, 12);
+}
+
+static void a_place_is_not_taken_over_from_another_address(void **state) {
+    struct identity identity = newcomer(1);
+    struct caller caller = {0};
+
+    (void)state;
+    become_leader();
+    assert_int_equal(joins(1, JOIN_ASK), ERROR_OK);
+    strcpy(identity.peer_address, "10.9.9.9:2");
+    assert_int_equal(join(&identity, JOIN_ASK), ERROR_ALREADY_EXISTS);
+    ask(&caller, accept_request("new1", false));
+    assert_string_equal(world.change->peer_address, "10.0.0.2:2");
+    finish_change(ERROR_BUSY);
+    caller_clear(&caller);
+    pass(JOIN_KEPT_MS);
+    assert_int_equal(join(&identity, JOIN_ASK), ERROR_OK);
+}
+
+static void no_stop_waits_for_who_is_added_unasked(void **state) {
+    (void)state;
+    become_leader();
+    joins(1, JOIN_VOTER);
+    assert_int_equal(service_drain(world.service), 0);
+    finish_change(ERROR_NOT_LEADER);
+}
+
+static void no_stop_waits_for_a_leader_to_add_who_was_to_be_unasked(void **state) {
+    (void)state;
+    become_leader();
+    joins(1, JOIN_VOTER);
+    follow(0);
+    finish_change(ERROR_NOT_LEADER);
+    assert_int_equal(service_drain(world.service), 0);
 }
 
 static void names_and_addresses_that_are_taken_are_refused(void **state) {
@@ -213,6 +284,11 @@ int main(void) {
         TEST(who_is_rejected_stays_so_while_it_asks),
         TEST(nobody_is_noted_where_nobody_may_join),
         TEST(who_may_is_added_at_once_and_told_why_not),
+        TEST(who_was_not_added_for_another_reason_is_at_once),
+        TEST(who_is_never_reached_is_asked_ever_more_rarely),
+        TEST(a_place_is_not_taken_over_from_another_address),
+        TEST(no_stop_waits_for_who_is_added_unasked),
+        TEST(no_stop_waits_for_a_leader_to_add_who_was_to_be_unasked),
         TEST(names_and_addresses_that_are_taken_are_refused),
         TEST(so_many_may_ask_and_no_more),
     };
