@@ -1,7 +1,8 @@
 #!/usr/bin/python3
-"""Writes the source of org.raftkv1(5) from the documented introspection XML in dbus/.
+"""Writes the source of org.raftkv1(5) from the documented introspection XML in dbus/ and the errors in
+proto/raftkv.proto.
 
-Usage: dbus_page.py XML-FILE...
+Usage: dbus_page.py PROTO-FILE XML-FILE...
 
 The XML is the one place where the interfaces are described (tests/unit/test_bus_introspection.py sees to it that it
 describes all that is served), so the page is made from it.
@@ -24,8 +25,8 @@ A node with the name _NAME_ offers the object _/org/raftkv1_ under the bus name 
 *raftkvd*(8) was told otherwise. Types are those of the D-Bus specification; *busctl*(1) shows them with
 *busctl introspect org.raftkv1.NAME /org/raftkv1*. A method replies once, when what it does is done.
 
-An error's name is _org.raftkv1.Error_ with the name that the sections below give it; its message is a sentence that says what
-was wrong and what is allowed.
+An error's name is _org.raftkv1.Error._ with the name that the sections below give it, see *ERRORS*; its message is a sentence
+that says what was wrong and what is allowed.
 
 The object _/org/freedesktop/LogControl1_ has the interface of *org.freedesktop.LogControl1*(5), so that *systemctl
 service-log-level* shows and changes how much the node logs.
@@ -150,14 +151,25 @@ def write_interface(interface, comment):
             write_member(member, text)
 
 
+def write_errors(path):
+    """The codes of enum ErrorCode but OK, each with the comment behind it."""
+    with open(path, encoding="utf-8") as file:
+        codes = re.findall(r"^    ERROR_CODE_(\w+) = [1-9]\d*; *// (.+)$", file.read(), re.MULTILINE)
+    print("\n# ERRORS\n")
+    for code, meaning in codes:
+        name = "".join(word.capitalize() for word in code.split("_"))
+        print(f"*org.raftkv1.Error.{name}*\n\t{escape(meaning)}\n")
+
+
 def main():
     print(HEAD)
-    for path in sys.argv[1:]:
+    for path in sys.argv[2:]:
         builder = ElementTree.TreeBuilder(insert_comments=True)
         with open(path, "rb") as file:
             root = ElementTree.fromstring(file.read(), ElementTree.XMLParser(target=builder))
         for node, comment in described(root):
             write_interface(node, comment)
+    write_errors(sys.argv[1])
     print(TAIL)
 
 

@@ -47,8 +47,13 @@ static int help(void) {
           "SIGHUP makes a running node read its configuration again: keys with (reload) change at\n"
           "once, others when it is restarted.\n"
           "\n"
-          "Exit status: 0 after a clean stop, or when all is well; 1 failure, or what --verify\n"
-          "read is damaged; 2 wrong usage; 78 wrong configuration.\n",
+          "Exit status:\n"
+          "  0   a clean stop, or all is well\n"
+          "  1   failure, or what --verify read is damaged; the journal says more\n"
+          "  2   wrong usage\n"
+          "  3   the cluster has removed this node; raftkv@.service does not start it again by "
+          "itself\n"
+          "  78  wrong configuration\n",
           stdout);
     return EXIT_SUCCESS;
 }

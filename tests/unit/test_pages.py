@@ -113,6 +113,15 @@ def check_raftkvd(page, raftkvd):
     yield from compare("raftkvd.8", documented, known)
 
 
+def check_exit_statuses_of_raftkvd(page, raftkvd):
+    said = output(raftkvd, "--help").partition("\nExit status:\n")[2]
+    known = {": ".join(row) for row in re.findall(r"^  (\d+) +(.*)$", said, re.MULTILINE)}
+    table = re.findall(r"^\|  (\d+)\n:  (.*)$", section(page, "EXIT STATUS"), re.MULTILINE)
+    if not table:
+        yield "raftkvd.8: the exit statuses are not explained"
+    yield from compare("raftkvd.8, EXIT STATUS", {plain(": ".join(row)) for row in table}, known)
+
+
 def keys_of(raftkvd):
     """Section and key -> the default, as --help says."""
     keys, heading = {}, None
@@ -166,6 +175,17 @@ def check_configuration(page, raftkvd):
                 yield f"raftkv.conf.5: [{name}] {key}= does not say that allowed is {allowed}"
 
 
+# ---- D-Bus ----
+
+
+def check_errors(page, names_of_errors):
+    explained = re.findall(r"^\*org\.raftkv1\.Error\.(\w+)\*\n\t\S", section(page, "ERRORS"), re.MULTILINE)
+    known = set(re.findall(r'^    \[ERROR_\w+\] = "(\w+)",$', names_of_errors, re.MULTILINE)) - {"Ok"}
+    if not known:
+        yield "org.raftkv1.5: there are no errors to compare with"
+    yield from compare("org.raftkv1.5, ERRORS", set(explained), known)
+
+
 def check_bench(page, raftkv_bench):
     known = names(options_of(output(raftkv_bench, "--help"))) | {"--version"}
     documented = set(re.findall(r"\*(--[a-z-]+)\*", section(page, "OPTIONS")))
@@ -178,6 +198,9 @@ def main():
     def text(path):
         return (repository / path).read_text()
 
+    bus_page = output(
+        repository / "man/dbus_page.py", repository / "proto/raftkv.proto", *sorted((repository / "dbus").glob("*.xml"))
+    )
     faults = [
         *check_raftkvctl(text("man/raftkvctl.1.scd"), raftkvctl),
         *check_exit_statuses(text("man/raftkvctl.1.scd"), text("proto/raftkv.proto")),
@@ -185,6 +208,8 @@ def main():
             raftkvctl, text("src/client/completion/raftkvctl.bash"), text("src/client/completion/_raftkvctl")
         ),
         *check_raftkvd(text("man/raftkvd.8.scd"), raftkvd),
+        *check_exit_statuses_of_raftkvd(text("man/raftkvd.8.scd"), raftkvd),
+        *check_errors(bus_page, text("src/base/error.c")),
         *check_configuration(text("man/raftkv.conf.5.scd"), raftkvd),
         *check_bench(text("man/raftkv-bench.1.scd"), raftkv_bench),
     ]
