@@ -1,5 +1,8 @@
 """What the packages do to hosts on which nodes run."""
 
+import shutil
+import subprocess
+
 import pytest
 
 from cluster import Load, Node
@@ -14,6 +17,15 @@ def host(work, root, bare_hosts, packages):
     packages.install(host)
     yield host
     host.scrap()
+
+
+@pytest.mark.skipif(not shutil.which("lintian"), reason="lintian is missing; scripts/deps system installs it")
+def test_lintian_finds_no_error_in_the_packages(packages):
+    result = subprocess.run(
+        ["lintian", "--fail-on=error", "--allow-root", *packages.files],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout
 
 
 def test_an_upgrade_node_by_node_loses_no_request(cluster, packages, work):
