@@ -10,6 +10,8 @@
 
 #include "base/address.h"
 #include "base/error.h"
+#include "base/join_policy.h"
+#include "base/memory.h"
 #include "daemon/options.h"
 #include "fuzz.h"
 
@@ -36,6 +38,23 @@ static void look_at_number(const struct options *options, const struct option_ke
     check(number >= key->minimum && number <= key->maximum);
 }
 
+static void look_at_addresses(const char *text) {
+    _cleanup_free_ char *words = xstrdup(text);
+    char *rest = words, *word;
+    size_t count = 0;
+
+    for (; text[0] && (word = strsep(&rest, " ")); count++)
+        check(address_valid(word) && !address_is_wildcard(word));
+    check(count <= JOIN_ADDRESSES_MAX);
+}
+
+static void look_at_policy(const struct options *options, const struct option_key *key) {
+    uint64_t policy;
+
+    memcpy(&policy, (const char *)options + key->offset, sizeof policy);
+    check(policy <= JOIN_VOTER);
+}
+
 static void look_at(const struct options *options, const struct option_key *key) {
     const char *text = (const char *)options + key->offset;
 
@@ -48,6 +67,12 @@ static void look_at(const struct options *options, const struct option_key *key)
         break;
     case OPTION_ADVERTISE:
         check(address_valid(text) && !address_is_wildcard(text));
+        break;
+    case OPTION_ADDRESSES:
+        look_at_addresses(text);
+        break;
+    case OPTION_POLICY:
+        look_at_policy(options, key);
         break;
     case OPTION_PATH:
         check(text[0] == '/');
@@ -85,6 +110,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (r == 0) {
         check(options.heartbeat <= options.election_timeout / 3);
         check(strcmp(options.listen_clients, options.listen_peers) != 0);
+        check(!options.bootstrap || !options.join[0]);
+        check(options.auto_promote == 0 ||
+              options.auto_promote_after >= 4 * options.election_timeout);
     }
     return 0;
 }
