@@ -70,16 +70,12 @@ static struct failed_move *note_failed(struct node *node, const struct change *c
     if (!failed) { /* of members that were removed since */
         failed = &node->announcement.failed[0];
         for (size_t i = 1; i < MEMBERS_MAX; i++)
-            if (node->announcement.failed[i].not_before < failed->not_before)
+            if (node->announcement.failed[i].attempts.not_before < failed->attempts.not_before)
                 failed = &node->announcement.failed[i];
     }
     *failed = (struct failed_move){.id = change->member_id};
     snprintf(failed->peer_address, sizeof failed->peer_address, "%s", change->peer_address);
     return failed;
-}
-
-static bool is_unreached(const struct failure *failure) {
-    return failure->code == ERROR_UNAVAILABLE || failure->code == ERROR_TIMEOUT;
 }
 
 static void say_not_moved(const struct node *node, const struct change *change,
@@ -91,26 +87,16 @@ static void say_not_moved(const struct node *node, const struct change *change,
                  change->peer_address, failure->message);
 }
 
-/* While an address is asked no other change can begin: one where nobody answers is asked rarely. */
 static void move_failed(struct node *node, const struct change *change,
                         const struct failure *failure) {
     struct failed_move *failed = note_failed(node, change);
-    uint64_t now = node->host->now(node->host), pause = 0;
+    uint64_t now = node->host->now(node->host);
 
     failed->failure = *failure;
-    failed->not_before = now;
-    if (failure->code == ERROR_BUSY || failure->code == ERROR_NOT_LEADER)
+    if (!attempts_failed(&failed->attempts, now, failure->code) || now < failed->silent_until)
         return;
-    if (is_unreached(failure)) {
-        pause = failed->pause ? failed->pause * 2 : UNREACHED_MS;
-        if (pause > UNREACHED_MAX_MS)
-            pause = UNREACHED_MAX_MS;
-    }
-    failed->pause = pause;
-    failed->not_before = now + pause;
-    if (now < failed->silent_until)
-        return;
-    failed->silent_until = now + (pause ? pause : UNREACHED_MAX_MS);
+    failed->silent_until =
+        now + (failed->attempts.pause ? failed->attempts.pause : UNREACHED_MAX_MS);
     say_not_moved(node, change, failure);
 }
 
@@ -187,7 +173,7 @@ static void told_of_move(struct node *node, const struct identity *from,
         ret->said = failed->failure;
     else
         reply(ret, ERROR_OK, "It is being moved.");
-    if (!is_known || node->host->now(node->host) >= failed->not_before)
+    if (!is_known || node->host->now(node->host) >= failed->attempts.not_before)
         move(node, from);
 }
 

@@ -1,6 +1,7 @@
 /* What the files of a node share. Nobody else includes this. */
 #pragma once
 
+#include "base/attempts.h"
 #include "base/check.h"
 #include "base/journal.h"
 #include "base/memory.h"
@@ -159,9 +160,8 @@ struct failed_move {
     uint64_t id; /* 0: the place is free */
     char peer_address[ADDRESS_MAX + 1];
     struct failure failure; /* of the last one */
-    uint64_t pause;         /* ms, after the last one that began; 0: the node could be asked */
-    uint64_t not_before;    /* host time of the next one */
-    uint64_t silent_until;  /* host time; in the journal */
+    struct attempts attempts;
+    uint64_t silent_until; /* host time; in the journal */
 };
 
 /* What a node tells of where it is, and what it does about what others tell (announce.c). */

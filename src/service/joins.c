@@ -9,6 +9,7 @@
 
 #include "base/journal.h"
 #include "base/memory.h"
+#include "base/attempts.h"
 #include "service/internal.h"
 
 enum { ADD_TIMEOUT_MS = 10 * 60 * 1000 };
@@ -22,8 +23,7 @@ struct join {
     bool rejected;
     bool adding;            /* by AllowJoin= */
     struct failure failure; /* of the last attempt to add it */
-    uint64_t pause;         /* ms, after that one; 0: the node could be asked who it is */
-    uint64_t not_before;    /* host time of the next one */
+    struct attempts attempts;
 };
 
 struct joins {
@@ -160,22 +160,6 @@ struct addition {
     uint64_t id;
 };
 
-/* While an address is asked no other change can begin: one where nobody answers is asked rarely. */
-static void pause_after(struct service *service, struct join *join, enum error_code code) {
-    uint64_t pause = 0;
-
-    join->not_before = service->host->now(service->host);
-    if (code == ERROR_BUSY || code == ERROR_NOT_LEADER || code == ERROR_NO_LEADER)
-        return;
-    if (code == ERROR_UNAVAILABLE || code == ERROR_TIMEOUT) {
-        pause = join->pause ? join->pause * 2 : UNREACHED_MS;
-        if (pause > UNREACHED_MAX_MS)
-            pause = UNREACHED_MAX_MS;
-    }
-    join->pause = pause;
-    join->not_before += pause;
-}
-
 static void added(void *data, const Raftkv__V1__Response *response) {
     struct addition *addition = data;
     struct join *join = find(addition->service, addition->id);
@@ -184,7 +168,8 @@ static void added(void *data, const Raftkv__V1__Response *response) {
         join->adding = false;
         failure_set(&join->failure, (enum error_code)response->error->code, "%s",
                     response->error->message);
-        pause_after(addition->service, join, join->failure.code);
+        attempts_failed(&join->attempts, addition->service->host->now(addition->service->host),
+                        join->failure.code);
     } else if (join) {
         *join = (struct join){0};
     }
@@ -227,7 +212,7 @@ static void add_unless_adding(struct service *service, struct join *join, enum j
         reply(ret, ERROR_OK, "%s is being added as a %s.", join->name,
               policy == JOIN_VOTER ? "voter" : "non-voter");
     if (!join->adding && !service->draining &&
-        service->host->now(service->host) >= join->not_before)
+        service->host->now(service->host) >= join->attempts.not_before)
         add(service, join, policy);
 }
 
