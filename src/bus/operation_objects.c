@@ -1,5 +1,6 @@
 /* One object for each operation that the node knows, /org/raftkv1/operation/N:
  * dbus/org.raftkv1.Operation.xml. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -85,20 +86,40 @@ static int read_cancel(sd_bus_message *message, Raftkv__V1__Request *request) {
     return read_request(message, request, RAFTKV__V1__OPERATION_ACTION__OPERATION_ACTION_CANCEL);
 }
 
+/* The results of the operation's own method, by their names. */
+static int append_results(sd_bus_message *reply, const Raftkv__V1__Response *result) {
+    switch (result->body_case) {
+    case RAFTKV__V1__RESPONSE__BODY_CONFIGURATION:
+        return results_append(reply, "a{sv}", 1, "configuration_index", "t",
+                              result->configuration->configuration_index);
+    case RAFTKV__V1__RESPONSE__BODY_TRANSFER_LEADERSHIP: {
+        _cleanup_free_ char *leader = text_clean(result->transfer_leadership->leader);
+
+        return results_append(reply, "a{sv}", 1, "leader", "s", leader);
+    }
+    case RAFTKV__V1__RESPONSE__BODY_SNAPSHOT:
+        return results_append(reply, "a{sv}", 2, "index", "t", result->snapshot->index,
+                              "milliseconds", "t", result->snapshot->milliseconds);
+    case RAFTKV__V1__RESPONSE__BODY_BACKUP:
+        return results_append(reply, "a{sv}", 1, "last", "b", (int)result->backup->last);
+    default:
+        return -EBADMSG;
+    }
+}
+
 /* What the operation came to is the result of awaiting it. */
 static int write_await(sd_bus_message *reply, const Raftkv__V1__Response *response,
                        struct failure *failure) {
     const Raftkv__V1__Response *result = response->operation->result;
 
-    (void)reply;
     if (!result)
-        return failure_set(failure, ERROR_UNAVAILABLE, "Whoever asked for it did not wait.");
+        return -EBADMSG;
     if (result->error) {
         failure_set(failure, (enum error_code)result->error->code, "%s", result->error->message);
         failure->outcome_unknown = result->error->outcome_unknown;
         return failure->code;
     }
-    return 0;
+    return append_results(reply, result);
 }
 
 static int write_nothing(sd_bus_message *reply, const Raftkv__V1__Response *response,
@@ -131,7 +152,7 @@ static int handle(sd_bus_message *message, void *userdata, sd_bus_error *error) 
 /* clang-format off */
 static const sd_bus_vtable vtable[] = {
     SD_BUS_VTABLE_START(0),
-    SD_BUS_METHOD_WITH_ARGS("Await", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT,
+    SD_BUS_METHOD_WITH_ARGS("Await", SD_BUS_NO_ARGS, SD_BUS_RESULT("a{sv}", results),
                             handle, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("Cancel", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT,
                             handle, SD_BUS_VTABLE_UNPRIVILEGED),

@@ -112,7 +112,7 @@ static int interpret_error(const struct bus_transport *t, const sd_bus_error *er
     return failure->code;
 }
 
-/* Await and Cancel tell nothing of the operation: it is asked for in the end. */
+/* Cancel tells nothing of the operation: it is asked for in the end. */
 static int show_operation(struct transport *base, const Raftkv__V1__Request *request,
                           Raftkv__V1__Response **ret, struct failure *failure) {
     Raftkv__V1__OperationRequest body = *request->operation;
@@ -144,7 +144,7 @@ static int bus_call(struct transport *base, Raftkv__V1__Request *request,
     if (r < 0)
         return interpret_error(t, &error, r, request, ret, failure);
     if (is_operation(request) &&
-        request->operation->action != RAFTKV__V1__OPERATION_ACTION__OPERATION_ACTION_SHOW)
+        request->operation->action == RAFTKV__V1__OPERATION_ACTION__OPERATION_ACTION_CANCEL)
         return show_operation(base, request, ret, failure);
     r = bus_read_reply(reply, request, t->node, ret);
     if (r < 0) {

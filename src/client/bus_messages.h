@@ -15,7 +15,7 @@
 
 /*
  * Makes the method call for a request. ERROR_UNSUPPORTED with a failure where no method does what
- * the request asks for. The methods of operations reply nothing: to show one is a call of its own.
+ * the request asks for. To cancel an operation replies nothing: to show it is a call of its own.
  */
 int bus_call_new(sd_bus *bus, const char *destination, const Raftkv__V1__Request *request,
                  sd_bus_message **ret, struct failure *failure);
@@ -24,10 +24,11 @@ int bus_call_new(sd_bus *bus, const char *destination, const Raftkv__V1__Request
 int bus_read_reply(sd_bus_message *reply, const Raftkv__V1__Request *request, const char *node,
                    Raftkv__V1__Response **ret);
 
-/* operations: the path of an object, and the bodies of responses out of what is said of one, or of
- * all. */
+/* operations: the path of an object, and the bodies of responses out of what is said of one (all of
+ * it, or when it was awaited its result alone), or of all. */
 char *bus_operation_path(uint64_t token); /* malloc'd */
-int bus_read_operation(sd_bus_message *m, uint64_t token, Raftkv__V1__Response *response);
+int bus_read_operation(sd_bus_message *m, const Raftkv__V1__OperationRequest *request,
+                       Raftkv__V1__Response *response);
 int bus_read_operations(sd_bus_message *m, Raftkv__V1__Response *response);
 
 /* As sd_bus_call(); meanwhile the transport's progress is told how an operation comes on that the
@@ -35,6 +36,9 @@ int bus_read_operations(sd_bus_message *m, Raftkv__V1__Response *response);
 int bus_call_with_progress(sd_bus *bus, sd_bus_message *m, const Raftkv__V1__Request *request,
                            const struct transport *transport, uint64_t timeout_us,
                            sd_bus_error *error, sd_bus_message **ret);
+
+/* bus_awaited.c: the reply of Await, into what the operation's caller was answered. */
+int bus_read_awaited(sd_bus_message *m, Raftkv__V1__Response *result);
 
 /* bus_pending.c: the replies of GetPending and Reject, into the response. */
 int bus_read_pending(sd_bus_message *reply, Raftkv__V1__Response *response);

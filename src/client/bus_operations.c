@@ -122,12 +122,18 @@ static int read_interfaces(sd_bus_message *m, Operation *operation) {
 
 /* ---- replies ---- */
 
-int bus_read_operation(sd_bus_message *m, uint64_t token, Raftkv__V1__Response *response) {
-    response->operation = xmalloc(sizeof *response->operation);
-    raftkv__v1__operation_response__init(response->operation);
+int bus_read_operation(sd_bus_message *m, const Raftkv__V1__OperationRequest *request,
+                       Raftkv__V1__Response *response) {
+    Raftkv__V1__OperationResponse *body = response->operation = xmalloc(sizeof *body);
+
+    raftkv__v1__operation_response__init(body);
     response->body_case = RAFTKV__V1__RESPONSE__BODY_OPERATION;
-    response->operation->operation = operation_new(token);
-    return read_properties(m, response->operation->operation);
+    body->operation = operation_new(request->token);
+    if (request->action != RAFTKV__V1__OPERATION_ACTION__OPERATION_ACTION_AWAIT)
+        return read_properties(m, body->operation);
+    body->result = xmalloc(sizeof *body->result);
+    raftkv__v1__response__init(body->result);
+    return bus_read_awaited(m, body->result);
 }
 
 static int by_token(const void *a, const void *b) {

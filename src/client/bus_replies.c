@@ -445,7 +445,7 @@ static int read_body(sd_bus_message *m, const Request *request, const char *node
     case RAFTKV__V1__REQUEST__BODY_VERIFY_LEADER:
         return read_verify_leader(m, response);
     case RAFTKV__V1__REQUEST__BODY_OPERATION:
-        return bus_read_operation(m, request->operation->token, response);
+        return bus_read_operation(m, request->operation, response);
     case RAFTKV__V1__REQUEST__BODY_OPERATIONS:
         return bus_read_operations(m, response);
     case RAFTKV__V1__REQUEST__BODY_PENDING:

@@ -75,8 +75,11 @@ const struct command commands[] = {
      "which await and cancel take.",
      0, 0, 0, run_exchange},
     {"await", "TOKEN", "Wait for the end of an operation",
-     "Waits until the operation of this token, on the asked node, has ended, and says how: its "
-     "error, if it failed, is that of this command.",
+     "Waits until the operation of this token, on the asked node, has ended, and ends as the "
+     "command "
+     "that began it: it prints the same, or fails with the same error. Of a backup it says that "
+     "all "
+     "of it was read.",
      0, 1, 1, run_exchange},
     {"cancel", "TOKEN", "Wait for an operation no longer",
      "Whoever waits for the operation is told that it was cancelled. What waited for a leader does "

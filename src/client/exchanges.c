@@ -212,13 +212,28 @@ static int show_operation(struct session *session, const Response *response) {
     return 0;
 }
 
-/* The error of the operation is that of the command. */
+/* The operation's error or result is that of the command. */
 static int show_awaited(struct session *session, const Response *response) {
     const Response *result = response->operation->result;
 
-    if (result && result->error)
+    if (result->error)
         return report_error(session->errors, result->error);
-    return show_operation(session, response);
+    switch (result->body_case) {
+    case RAFTKV__V1__RESPONSE__BODY_CONFIGURATION:
+        return show_configuration(session, result);
+    case RAFTKV__V1__RESPONSE__BODY_TRANSFER_LEADERSHIP:
+        return show_transfer(session, result);
+    case RAFTKV__V1__RESPONSE__BODY_SNAPSHOT:
+        return show_snapshot(session, result);
+    case RAFTKV__V1__RESPONSE__BODY_BACKUP:
+        output_backup_read(&session->output);
+        return 0;
+    default:
+        fputs(
+            "raftkvctl: The operation has ended with a result that this raftkvctl does not know.\n",
+            session->errors);
+        return EXIT_STATUS_LOCAL;
+    }
 }
 
 /* ---- all of them ---- */

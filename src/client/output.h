@@ -29,7 +29,8 @@
  *   verify-leader                            {"leader", "term"}
  *   stats    {NAME: number, or {"count", "mean", "maximum", "p50", "p90", "p99", "p999"}}
  *   snapshot                                 {"index", "milliseconds"}
- *   operations, await, cancel                {"operations": [{"token", "request", "subject",
+ *   await                                    as the command that began it; of a backup {"last"}
+ *   operations, cancel                       {"operations": [{"token", "request", "subject",
  *             "asked_by", "state" ("running", "done" or "failed"), "phase", "done", "total",
  *             "unit", "milliseconds"}]}
  *   backup, check                            {"index", "term", "records", "bytes" (of keys and
@@ -80,6 +81,8 @@ void output_operations(const struct output *output, Raftkv__V1__Operation *const
 void output_stats(const struct output *output, const Raftkv__V1__StatsResponse *response);
 void output_snapshot(const struct output *output, const Raftkv__V1__SnapshotResponse *response);
 void output_backup(const struct output *output, const struct backup_summary *summary);
+/* Of a backup that another caller has read to its end. */
+void output_backup_read(const struct output *output);
 
 /* A list is printed page by page, so that memory does not grow with it. */
 struct output_list {

@@ -61,6 +61,10 @@ static void print_json(const struct output *output, Raftkv__V1__Operation *const
     json_object_put(object);
 }
 
+void output_backup_read(const struct output *output) {
+    fputs(output->json ? "{ \"last\": true }\n" : "read to its end\n", output->file);
+}
+
 static char *cell(const char *text) {
     return *text ? text_escape((const uint8_t *)text, strlen(text)) : xstrdup("-");
 }

@@ -71,7 +71,10 @@ bool transport_response_fits(const Raftkv__V1__Request *request,
         return response->body_case == RAFTKV__V1__RESPONSE__BODY_STATUS && response->status->self;
     case RAFTKV__V1__REQUEST__BODY_OPERATION:
         return response->body_case == RAFTKV__V1__RESPONSE__BODY_OPERATION &&
-               response->operation->operation;
+               response->operation->operation &&
+               (request->operation->action !=
+                    RAFTKV__V1__OPERATION_ACTION__OPERATION_ACTION_AWAIT ||
+                response->operation->result);
     default: /* the others have the same field number in both messages */
         return (int)response->body_case == (int)request->body_case;
     }

@@ -105,14 +105,23 @@ static void mark_ended(struct call *call) {
     call->ended = true;
 }
 
+/* Whether what the call asked for may still happen after it has ended. */
+static bool outcome_unknown(const struct call *call) {
+    if (!call->kind || !call->kind->writes)
+        return false;
+    return call->stage == CALL_FORWARDED || call->stage == CALL_PROPOSED ||
+           call->stage == CALL_CHANGING;
+}
+
 void call_end(struct call *call) {
     struct service *service = call->service;
     struct operation *operation = TAKE(call->operation);
+    bool unknown = outcome_unknown(call);
 
     mark_ended(call);
     free_if_unused(call);
     if (operation)
-        operation_end(service, operation, NULL);
+        operation_abandoned(service, operation, unknown);
 }
 
 void call_answer(struct call *call, Raftkv__V1__Response *response) {
@@ -147,14 +156,6 @@ void call_fail_with(struct call *call, enum error_code code, const char *format,
     vsnprintf(failure.message, sizeof failure.message, format, arguments);
     va_end(arguments);
     call_fail(call, &failure);
-}
-
-/* Whether what the call asked for may still happen after it has ended. */
-static bool outcome_unknown(const struct call *call) {
-    if (!call->kind || !call->kind->writes)
-        return false;
-    return call->stage == CALL_FORWARDED || call->stage == CALL_PROPOSED ||
-           call->stage == CALL_CHANGING;
 }
 
 void call_expire(struct call *call) {

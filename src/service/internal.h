@@ -253,9 +253,12 @@ void operation_backup_failed(struct service *service, uint64_t backup,
 void operation_backup_forget(struct service *service, uint64_t backup);
 /* Why there is no backup of this token any more. False: that is not known. */
 bool operation_backup_explain(const struct service *service, uint64_t backup, struct failure *ret);
-/* Its call was answered; NULL: it ended without. */
+/* Its call was answered with that. */
 void operation_end(struct service *service, struct operation *operation,
                    const Raftkv__V1__Response *response);
+/* Its caller is gone, and the call has ended without an answer. */
+void operation_abandoned(struct service *service, struct operation *operation,
+                         bool outcome_unknown);
 /* The caller is gone: whether the call goes on without it. */
 bool operation_outlives(struct call *call);
 /* The leader says how a forwarded call comes on. */

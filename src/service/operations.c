@@ -208,12 +208,10 @@ void operation_end(struct service *service, struct operation *operation,
     operation->call = NULL;
     operation->running = false;
     operation->ended = service->host->now(service->host);
-    operation->failed = !response || response->error;
-    if (response) {
-        operation->result_size = raftkv__v1__response__get_packed_size(response);
-        operation->result = xmalloc(operation->result_size);
-        raftkv__v1__response__pack(response, operation->result);
-    }
+    operation->failed = response->error;
+    operation->result_size = raftkv__v1__response__get_packed_size(response);
+    operation->result = xmalloc(operation->result_size);
+    raftkv__v1__response__pack(response, operation->result);
     if (--service->operations->running == 0)
         service->operations->look_at = UINT64_MAX;
     service_notice(service);
@@ -223,6 +221,26 @@ void operation_end(struct service *service, struct operation *operation,
     while ((element = list_pop(&waiting)))
         operation_answer(container_of(element, struct call, link), operation);
     operation->answering = false;
+}
+
+static void fail(struct service *service, struct operation *operation,
+                 const struct failure *failure) {
+    Raftkv__V1__Error error = response_error(service, failure);
+    Raftkv__V1__Response response = RAFTKV__V1__RESPONSE__INIT;
+
+    response.error = &error;
+    operation_end(service, operation, &response);
+}
+
+void operation_abandoned(struct service *service, struct operation *operation,
+                         bool outcome_unknown) {
+    struct failure failure;
+
+    failure_set(&failure, ERROR_UNAVAILABLE,
+                outcome_unknown ? "Whoever asked for it did not wait; it may still take effect."
+                                : "Whoever asked for it did not wait; nothing happened.");
+    failure.outcome_unknown = outcome_unknown;
+    fail(service, operation, &failure);
 }
 
 /* ---- backups ---- */
@@ -263,13 +281,9 @@ void operation_backup_read(struct service *service, const struct service_backup 
 void operation_backup_failed(struct service *service, uint64_t backup,
                              const struct failure *failure) {
     struct operation *operation = find_backup(service, backup);
-    Raftkv__V1__Error error = response_error(service, failure);
-    Raftkv__V1__Response response = RAFTKV__V1__RESPONSE__INIT;
 
-    if (!operation || !operation->running)
-        return;
-    response.error = &error;
-    operation_end(service, operation, &response);
+    if (operation && operation->running)
+        fail(service, operation, failure);
 }
 
 void operation_backup_forget(struct service *service, uint64_t backup) {

@@ -13,7 +13,7 @@ struct operation {
     struct call *call;     /* NULL: it has ended, or is a backup */
     uint64_t backup;       /* its token for those who read it; 0: it is none */
     uint64_t begun, ended; /* host time */
-    uint8_t *result;       /* an encoded Response; NULL: none was made */
+    uint8_t *result;       /* an encoded Response, what its caller was answered; NULL: not yet */
     size_t result_size;
     struct list waiting; /* calls that await its end */
     bool answering;      /* those calls */

@@ -76,12 +76,8 @@ size_t service_drain(struct service *service) {
     struct call *call;
 
     service->draining = true;
-    while ((call = find_unawaited(service))) {
-        if (call->orphaned)
-            call_end(call);
-        else
-            call_abort(call);
-    }
+    while ((call = find_unawaited(service)))
+        call_abort(call);
     return service->unanswered;
 }
 

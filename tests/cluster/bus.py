@@ -60,11 +60,11 @@ class Bus:
     def busctl(self, *arguments, **options):
         return run("busctl", f"--address={self.address}", *arguments, **options)
 
-    def call(self, node, method, signature="", *arguments, timeout=LIMIT):
+    def call(self, node, method, signature="", *arguments, at=OBJECT, timeout=LIMIT):
         """Calls a method such as "KV.Put" as people do, with busctl. Returns what it returns."""
         interface, member = method.split(".")
         result = self.busctl(
-            "--json=short", f"--timeout={timeout}", "call", f"org.raftkv1.{node}", OBJECT,
+            "--json=short", f"--timeout={timeout}", "call", f"org.raftkv1.{node}", at,
             f"org.raftkv1.{interface}", member, *([signature] if signature else []), "--",
             *arguments,
             timeout=timeout + 10,
@@ -73,17 +73,26 @@ class Bus:
             raise BusError("", result.stderr)
         return json.loads(result.stdout)["data"] if result.stdout.strip() else []
 
-    def error(self, node, method, *arguments):
+    def error(self, node, method, *arguments, at=OBJECT):
         """Calls a method with dbus-send (arguments as "string:x"), which has to fail: returns the
         error with its name, which busctl does not show."""
         result = run(
             "dbus-send", f"--bus={self.address}", "--print-reply",
             f"--reply-timeout={LIMIT * 1000}",
-            f"--dest=org.raftkv1.{node}", OBJECT, f"org.raftkv1.{method}", *arguments,
+            f"--dest=org.raftkv1.{node}", at, f"org.raftkv1.{method}", *arguments,
         )  # fmt: skip
         assert result.returncode != 0, result.stdout
         name, message = re.match(r"Error ([\w.]+): (.*)", result.stderr, re.DOTALL).groups()
         return BusError(name, message.strip())
+
+    def managed_objects(self, node):
+        """The objects below that of a node, with their interfaces and properties."""
+        result = self.busctl(
+            "--json=short", "call", f"org.raftkv1.{node}", OBJECT,
+            "org.freedesktop.DBus.ObjectManager", "GetManagedObjects",
+        )  # fmt: skip
+        assert result.returncode == 0, result.stderr
+        return json.loads(result.stdout)["data"][0]
 
     def property(self, node, name):
         result = self.busctl(

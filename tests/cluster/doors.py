@@ -3,8 +3,11 @@ is asked of a node over client TCP, over D-Bus, or with raftkvctl over either.""
 
 import json
 
+from bus import OBJECT
 from cluster import RAFTKVCTL, run
 from client import Refused
+from protocol import raftkv, snapshot
+from waiting import LIMIT
 
 _NEWCOMER = [("name", "s"), ("peer_address", "s"), ("expected_configuration_index", "t")]
 _MEMBER = [("name", "s"), ("expected_configuration_index", "t")]
@@ -22,13 +25,22 @@ METHODS = {
     "members": ("Cluster.GetConfiguration", [], ["members", "configuration_index", "cluster_id"]),
     "barrier": ("Node.Barrier", [], ["index"]),
     "verify_leader": ("Node.VerifyLeader", [], ["leader", "term"]),
+    "status": ("Node.GetStatus", [], ["members"]),
     "stats": ("Node.Stats", [], ["statistics"]),
     "snapshot": ("Node.Snapshot", [], ["index", "milliseconds"]),
+    "await": ("Operation.Await", [], ["results"]),
+    "cancel": ("Operation.Cancel", [], []),
 }
+ON_AN_OPERATION = ("await", "cancel")  # with its token
+OPERATION = ["token", "request", "subject", "asked_by", "state", "unit"]
 MEMBER = ["name", "id", "role", "peer_address", "client_address", "leader", "promoting"]
 PENDING = ["name", "id", "peer_address", "client_address", "milliseconds"]
 HISTOGRAM = ["count", "mean", "maximum", "p50", "p90", "p99", "p999"]
 ROLES = ["none", "voter", "non-voter"]
+STATES = ["unknown", "follower", "candidate", "leader"]
+STATUS = ["name", "id", "role", "state", "term", "leader", "commit_index", "applied_index", "last_index"]
+STATUS += ["lag", "answers", "error", "version", "peer_address", "client_address", "first_index"]
+STATUS += ["cluster_id", "alarm"]
 
 
 def camel_case(code):
@@ -37,9 +49,23 @@ def camel_case(code):
 
 class Tcp:
     def ask(self, node, kind, **fields):
+        if kind in ON_AN_OPERATION:
+            fields["action"] = raftkv.OperationAction.Value(f"OPERATION_ACTION_{kind.upper()}")
         with node.client() as client:
-            answer = client.call(kind, **fields)
+            kind_there = "operation" if kind in ON_AN_OPERATION else kind
+            answer = client.call(kind_there, timeout_ms=LIMIT * 1000, **fields)
+        if kind == "await":
+            if answer.result.HasField("error"):
+                raise Refused(answer.result.error)
+            answer = getattr(answer.result, answer.result.WhichOneof("body"))
+            if answer.DESCRIPTOR.name == "BackupResponse":
+                return {"last": answer.last}
         return {field.name: getattr(answer, field.name) for field in answer.DESCRIPTOR.fields}
+
+    def operations(self, node):
+        words = {0: "running", 1: "done", 2: "failed"}
+        known = self.ask(node, "operations")["operations"]
+        return [{name: getattr(o, name) for name in OPERATION} | {"state": words[o.state]} for o in known]
 
     def refusal(self, node, kind, **fields):
         try:
@@ -71,6 +97,21 @@ class Tcp:
         return {**answer, "members": members}
 
 
+    def status(self, node):
+        members = self.ask(node, "status", cluster=True)["members"]
+        members = [{name: getattr(m, name) for name in STATUS} for m in members]
+        for member in members:
+            member |= {"role": ROLES[member["role"]], "state": STATES[member["state"]]}
+        return members
+
+    def backup(self, node, file):
+        """Of a state that is one chunk."""
+        answer = self.ask(node, "backup")
+        assert answer["last"]
+        self.ask(node, "backup", token=answer["token"], end=True)
+        return {"index": snapshot.BackupHeader.FromString(answer["header"]).snapshot.index}
+
+
 class DBus:
     def __init__(self, bus):
         self.bus = bus
@@ -81,29 +122,55 @@ class DBus:
             method = method.replace(".", ".Force")
         if fields.pop("nonvoter", False):
             method += "Nonvoter"
+        at = OBJECT
+        if kind in ON_AN_OPERATION:
+            at += f"/operation/{fields.pop('token')}"
         defaults = {"s": "", "t": 0}
         values = [(type_, str(fields.pop(name, defaults[type_]))) for name, type_ in arguments]
         assert not fields, fields
-        return method, values, results
+        return at, method, values, results
 
     def ask(self, node, kind, **fields):
-        method, values, results = self._method(kind, fields)
+        at, method, values, results = self._method(kind, fields)
         signature = "".join(type_ for type_, _ in values)
-        data = self.bus.call(node.name, method, signature, *[value for _, value in values])
+        data = self.bus.call(node.name, method, signature, *[value for _, value in values], at=at)
         assert len(data) == len(results)
+        if kind == "await":
+            return {name: value["data"] for name, value in data[0].items()}
         return dict(zip(results, data))
 
     def refusal(self, node, kind, **fields):
-        method, values, _ = self._method(kind, fields)
+        at, method, values, _ = self._method(kind, fields)
         types = {"s": "string", "t": "uint64"}
         words = [f"{types[type_]}:{value}" for type_, value in values]
-        return self.bus.error(node.name, method, *words).name
+        return self.bus.error(node.name, method, *words, at=at).name
+
+    def operations(self, node):
+        """Those that have objects."""
+        interfaces = self.bus.managed_objects(node.name)
+        known = {int(at.rpartition("/")[2]): of for at, of in interfaces.items() if "/operation/" in at}
+        names = [name.title().replace("_", "") for name in OPERATION[2:]]
+        operations = []
+        for token, of in sorted(known.items()):
+            told = {name: value["data"] for name, value in of["org.raftkv1.Operation"].items()}
+            values = [token, told["Kind"], *[told[name] for name in names]]
+            operations.append(dict(zip(OPERATION, values)))
+        return operations
 
     def put(self, node, key, value):
         return self.ask(node, "put", key=key, value=value)
 
     def pending(self, node):
         return [dict(zip(PENDING, row)) for row in self.ask(node, "pending")["nodes"]]
+
+    def status(self, node):
+        return [dict(zip(STATUS, row)) for row in self.ask(node, "status")["members"]]
+
+    def backup(self, node, file):
+        """Of a state that is one chunk: it ends when busctl leaves the bus."""
+        _, header, _, last = self.bus.call(node.name, "Node.ReadBackup", "tt", "0", "0")
+        assert last
+        return {"index": snapshot.BackupHeader.FromString(bytes(header)).snapshot.index}
 
     def stats(self, node):
         statistics = {}
@@ -131,7 +198,10 @@ class Raftkvctl:
             words.append("--nonvoter")
         if kind == "pending":
             words = ["members", "--pending"]
-        return run(RAFTKVCTL, *self._where(node), "--output=json", *words, *fields.values())
+        if kind in ON_AN_OPERATION:
+            words.append(f"{fields.pop('token'):016x}")
+        options = ["--output=json", f"--timeout={LIMIT}"]
+        return run(RAFTKVCTL, *self._where(node), *options, *words, *fields.values())
 
     def ask(self, node, kind, **fields):
         result = self._run(node, kind, fields)
@@ -146,6 +216,10 @@ class Raftkvctl:
     def put(self, node, key, value):
         return self.ask(node, "put", key=key, value=value)
 
+    def operations(self, node):
+        known = self.ask(node, "operations")["operations"]
+        return [{name: o[name] for name in OPERATION} | {"token": int(o["token"], 16)} for o in known]
+
     def stats(self, node):
         return self.ask(node, "stats")
 
@@ -155,6 +229,14 @@ class Raftkvctl:
             member["id"] = int(member["id"], 16)
         return {**answer, "cluster_id": int(answer["cluster_id"], 16)}
 
+    def status(self, node):
+        members = self.ask(node, "status")["members"]
+        for member in members:
+            member |= {name: int(member[name], 16) for name in ("id", "cluster_id")}
+        return members
+
+    def backup(self, node, file):
+        return self.ask(node, "backup", file=file)
 
     def pending(self, node):
         nodes = self.ask(node, "pending")["nodes"]

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from client import Refused
+from doors import DOORS, make_door
 from protocol import raftkv
 from waiting import LIMIT, wait_until
 
@@ -72,41 +73,6 @@ def test_the_result_is_there_for_who_asks_again_on_another_connection(cluster, a
     assert ended.operation.state == raftkv.OPERATION_STATE_DONE
     index = ended.result.configuration.configuration_index
     assert index == cluster.members().configuration_index
-    result = raftkvctl(asked, "await", f"{token:016x}")
-    assert result.returncode == 0, result.stderr
-
-
-def test_a_failure_is_the_result_of_who_awaits_it(cluster, asked):
-    with asked.client() as client:
-        with pytest.raises(Refused):
-            client.call("remove_server", name="nobody")
-    operations = json.loads(raftkvctl(asked, "operations").stdout)["operations"]
-    failed = [o for o in operations if o["subject"] == "nobody"][-1]
-    assert failed["state"] == "failed" and failed["request"] == "remove-server"
-    result = raftkvctl(asked, "await", failed["token"])
-    assert result.returncode == 12 and "NotFound" in result.stderr
-
-
-def test_who_waits_is_told_when_it_is_cancelled(asked, newcomer):
-    newcomer.pause()
-    with asked.client() as client:
-        token = begin(client, newcomer).token
-        result = raftkvctl(asked, "cancel", f"{token:016x}")
-        assert result.returncode == 0, result.stderr
-        while (response := client.receive()).WhichOneof("body") == "progress":
-            pass
-        assert response.error.code == raftkv.ERROR_CODE_UNAVAILABLE
-        assert "cancelled" in response.error.message and response.error.outcome_unknown
-    newcomer.resume()
-    wait_until("what was begun has ended", lambda: settled(asked))
-
-
-def settled(node):
-    with node.client() as client:
-        try:
-            client.call("remove_server", name="nobody")
-        except Refused as error:
-            return error.code == "NOT_FOUND"
 
 
 def test_an_operation_is_an_object_on_the_bus(cluster, asked, newcomer):
@@ -175,9 +141,7 @@ def test_a_backup_is_cancelled_through_any_door(cluster, asked):
     with asked.client() as client:
         for number in range(4):  # more than one chunk
             client.put(b"large %d" % number, bytes(3 << 20))
-        ways = [lambda token: raftkvctl(asked, "cancel", f"{token:016x}")]
-        ways.append(lambda token: cluster.bus.busctl("call", *object_of(asked, token), "Cancel"))
-        for cancel in ways:
+        for door in (make_door(kind, cluster.bus) for kind in DOORS):
             wait_until("all is here", lambda: len(client.list_all(b"large", stale=True)) == 4)
             chunk = client.call("backup")
             assert not chunk.last
@@ -185,19 +149,14 @@ def test_a_backup_is_cancelled_through_any_door(cluster, asked):
             assert of_object(cluster, asked, token, "State") == "running"
             done, total = of_object(cluster, asked, token, "Progress")
             assert 0 < done <= total
-            assert cancel(token).returncode == 0
+            door.ask(asked, "cancel", token=token)
+            assert door.refusal(asked, "await", token=token) == "Unavailable"
             assert of_object(cluster, asked, token, "State") == "failed"
             with pytest.raises(Refused) as refused:
                 client.call("backup", token=chunk.token, sequence=1)
             assert refused.value.code == "UNAVAILABLE" and "cancelled" in refused.value.message
         for number in range(4):
             client.delete(b"large %d" % number)
-
-
-def test_a_token_of_nothing_is_not_found(asked):
-    result = raftkvctl(asked, "await", "123")
-    assert result.returncode == 12 and "knows no operation" in result.stderr
-    assert raftkvctl(asked, "await", "x").returncode == 2
 
 
 def test_a_terminal_shows_how_it_comes_on(asked, newcomer):

@@ -3,7 +3,7 @@ and of a follower. It must not matter."""
 
 import itertools
 import re
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from doors import DOORS, DBus, RaftkvctlOverTheBus, make_door
@@ -244,6 +244,42 @@ def test_the_log_is_compacted(cluster, door, asked):
     assert asked.status().snapshot_index == answer["index"]
 
 
+def test_the_status_of_each_member_is_told(cluster, door, asked):
+    told = {}
+
+    def is_so():
+        told.update({member["name"]: member for member in door.status(asked)})
+        return all(says_what_is_so(told[node.name], node) for node in cluster.nodes)
+
+    wait_until("each is told as it is", is_so)
+    assert list(told) == ["nodeA", "nodeB", "nodeC"]
+
+
+def says_what_is_so(member, node):
+    """Unless the leader has changed meanwhile."""
+    status = node.status()
+    expected = {
+        "id": status.id,
+        "role": "voter",
+        "state": STATES[status.state],
+        "term": status.term,
+        "leader": status.leader,
+        "answers": True,
+        "error": "",
+        "version": status.version,
+        "peer_address": node.peer_address,
+        "client_address": node.client_address,
+        "cluster_id": status.cluster_id,
+        "alarm": "",
+    }
+    return (
+        {name: member[name] for name in expected} == expected
+        and 0 < member["applied_index"] <= status.applied_index
+        and 0 < member["first_index"] <= member["last_index"] <= status.last_index
+        and 0 < member["commit_index"] <= status.commit_index
+    )
+
+
 def test_the_properties_are_what_the_status_says(cluster, asked):
     cluster.wait_until_all_are_equal()
     status = asked.status()
@@ -258,6 +294,56 @@ def test_the_properties_are_what_the_status_says(cluster, asked):
         "LastIndex": status.last_index,
     }
     assert {name: cluster.bus.property(asked.name, name) for name in expected} == expected
+
+
+# Operations: what takes long is known by a token, and awaited and cancelled by it
+
+
+def newest_operation(asked):
+    """As each door lists it."""
+    return make_door("tcp", None).operations(asked)[-1]
+
+
+def assert_awaiting_gives(cluster, asked, request, answer):
+    """Whoever awaits what was asked last gets the answer of whoever asked, through each door."""
+    for kind in DOORS:
+        awaiting = make_door(kind, cluster.bus)
+        operation = awaiting.operations(asked)[-1]
+        assert operation["request"] == request and operation["state"] == "done"
+        assert awaiting.ask(asked, "await", token=operation["token"]) == answer
+
+
+def test_awaiting_an_operation_gives_its_result(cluster, door, asked, newcomer):
+    answer = door.ask(asked, "add_nonvoter", name="newcomer", peer_address=newcomer.peer_address)
+    assert_awaiting_gives(cluster, asked, "add-nonvoter", answer)
+    answer = door.ask(asked, "transfer_leadership", name=cluster.leader().name)
+    assert_awaiting_gives(cluster, asked, "transfer-leadership", answer)
+    revision = door.put(asked, "to-be-compacted", "x")["revision"]
+    wait_until("it is applied", lambda: asked.status().applied_index >= revision)
+    answer = door.ask(asked, "snapshot")
+    assert_awaiting_gives(cluster, asked, "snapshot", answer)
+
+
+def test_awaiting_an_operation_that_failed_gives_its_error(cluster, door, asked):
+    assert door.refusal(asked, "remove_server", name="nobody") == "NotFound"
+    for kind in DOORS:
+        awaiting = make_door(kind, cluster.bus)
+        operation = awaiting.operations(asked)[-1]
+        assert operation["subject"] == "nobody" and operation["state"] == "failed"
+        assert awaiting.refusal(asked, "await", token=operation["token"]) == "NotFound"
+
+
+def test_a_token_of_nothing_is_not_found(door, asked):
+    for kind in ("await", "cancel"):
+        code = door.refusal(asked, kind, token=0x123)
+        assert code in ("NotFound", "org.freedesktop.DBus.Error.UnknownObject")
+
+
+def test_what_has_ended_can_t_be_cancelled_any_more(cluster, door, asked):
+    answer = door.ask(asked, "transfer_leadership", name=cluster.leader().name)
+    token = newest_operation(asked)["token"]
+    door.ask(asked, "cancel", token=token)
+    assert door.ask(asked, "await", token=token) == answer
 
 
 def documented_statistics():
@@ -298,30 +384,11 @@ def test_the_statistics_are_those_that_are_documented(cluster, door, asked):
     assert ("raft.leader_contact" in statistics) == (asked is not leader)
 
 
-def test_keys_are_counted_also_across_restarts_and_streamed_states(make_cluster):
-    cluster = make_cluster(1, ["[Raft]", "SnapshotEntries=20", "TrailingEntries=1"])
-    first = cluster.nodes[0]
-    tcp = make_door("tcp", cluster.bus)
-    with first.client() as client:
-        for number in range(100):
-            client.put(b"key %d" % (number % 50), b"value")
-        for number in range(10):
-            client.delete(b"key %d" % number)
-            client.delete(b"no such key %d" % number)
-        client.call("snapshot")
-    assert tcp.stats(first)["state.keys"] == 40
-    node = cluster.make_node()
-    node.start()
-    cluster.add(node)
-    cluster.wait_until_all_are_equal()
-    assert "is installed" in node.said()
-    for each in (first, node):
-        assert tcp.stats(each)["state.keys"] == 40
-        each.stop()
-        each.start()
-    cluster.wait_until_all_are_equal()
-    for each in (first, node):
-        assert tcp.stats(each)["state.keys"] == 40
+def test_the_state_is_backed_up(cluster, door, asked, tmp_path):
+    revision = door.put(asked, "to-be-backed-up", "x")["revision"]
+    wait_until("it is applied", lambda: asked.status().applied_index >= revision)
+    assert door.backup(asked, tmp_path / "backup")["index"] >= revision
+    assert_awaiting_gives(cluster, asked, "backup", {"last": True})
 
 
 # With a voter that is silent
@@ -379,18 +446,44 @@ def test_by_force_it_is_done_when_the_silent_voter_is_back(
 ):
     leader, answering, silent, asked = with_a_silent_voter
     wait_until_the_leader_misses(leader, silent)
-    answers = []
+    with ThreadPoolExecutor() as pool:
+        force = {"name": answering.name, "force": True}
+        caller = pool.submit(crippled_door.ask, asked, "demote_voter", **force)
+        awaiting = await_through_all_doors(pool, crippled, asked, leader, "ask")
+        silent.resume()
+        answer = caller.result(LIMIT)
+        assert [each.result(LIMIT) for each in awaiting] == [answer] * len(DOORS)
+    assert_is_now(crippled, answer, answering.name, "nonvoter")
 
-    def demote():
-        answers.append(crippled_door.ask(asked, "demote_voter", name=answering.name, force=True))
 
-    thread = threading.Thread(target=demote)
-    thread.start()
-    wait_until("it is begun", lambda: "non-voter by force" in leader.said()[-2000:])
+def test_who_waits_is_told_when_it_is_cancelled(crippled_door, with_a_silent_voter, crippled):
+    leader, answering, silent, asked = with_a_silent_voter
+    wait_until_the_leader_misses(leader, silent)
+    with ThreadPoolExecutor() as pool:
+        force = {"name": answering.name, "force": True}
+        caller = pool.submit(make_door("tcp", None).refusal, asked, "demote_voter", **force)
+        awaiting = await_through_all_doors(pool, crippled, asked, leader, "refusal")
+        crippled_door.ask(asked, "cancel", token=newest_operation(asked)["token"])
+        assert caller.result(LIMIT) == "Unavailable"
+        assert [each.result(LIMIT) for each in awaiting] == ["Unavailable"] * len(DOORS)
+    # What was begun goes on.
     silent.resume()
-    thread.join(LIMIT)
-    assert answers and answers[0]["configuration_index"]
-    assert crippled.member_roles()[answering.name] == "nonvoter"
+    wait_until("it is done", lambda: crippled.member_roles()[answering.name] == "nonvoter")
+
+
+def await_through_all_doors(pool, cluster, asked, leader, how):
+    """Waits for the beginning of a demotion, and has it awaited."""
+    for node in (leader, asked):
+        wait_until("it is begun", lambda: is_being_demoted(newest_operation(node)))
+    token = newest_operation(asked)["token"]
+    doors = [make_door(kind, cluster.bus) for kind in DOORS]
+    awaiting = [pool.submit(getattr(door, how), asked, "await", token=token) for door in doors]
+    wait_until("all wait", lambda: doors[0].stats(asked)["requests.under_way"] > len(doors))
+    return awaiting
+
+
+def is_being_demoted(operation):
+    return operation["request"] == "demote-voter" and operation["state"] == "running"
 
 
 def wait_until_the_leader_misses(leader, silent):

@@ -6,6 +6,7 @@ import re
 
 import pytest
 from cluster import RAFTKVCTL, Node, run
+from doors import make_door
 from protocol import raftkv
 from proxy import Proxy
 from waiting import LIMIT, SANITIZED, wait_until
@@ -359,3 +360,29 @@ def test_200000_overwrites_of_1000_keys_need_less_than_160_mib(make_cluster):
     used = overwrite(cluster, 200000, 1000)
     print(f"at most {used / MIB:.1f} MiB a node")
     assert used < 160 * MIB
+
+
+def test_keys_are_counted_also_across_restarts_and_streamed_states(make_cluster):
+    cluster = make_cluster(1, ["[Raft]", "SnapshotEntries=20", "TrailingEntries=1"])
+    first = cluster.nodes[0]
+    tcp = make_door("tcp", cluster.bus)
+    with first.client() as client:
+        for number in range(100):
+            client.put(b"key %d" % (number % 50), b"value")
+        for number in range(10):
+            client.delete(b"key %d" % number)
+            client.delete(b"no such key %d" % number)
+        client.call("snapshot")
+    assert tcp.stats(first)["state.keys"] == 40
+    node = cluster.make_node()
+    node.start()
+    cluster.add(node)
+    cluster.wait_until_all_are_equal()
+    assert "is installed" in node.said()
+    for each in (first, node):
+        assert tcp.stats(each)["state.keys"] == 40
+        each.stop()
+        each.start()
+    cluster.wait_until_all_are_equal()
+    for each in (first, node):
+        assert tcp.stats(each)["state.keys"] == 40

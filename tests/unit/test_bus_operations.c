@@ -95,27 +95,79 @@ static const Raftkv__V1__Response *ended(const Raftkv__V1__Response *result) {
     return &response;
 }
 
-static void awaiting_ends_as_the_operation_did(void **state) {
-    struct fixture *f = *state;
-    Raftkv__V1__Response result = RAFTKV__V1__RESPONSE__INIT;
-    Raftkv__V1__Error error = RAFTKV__V1__ERROR__INIT;
-    char message[] = "It lags behind.";
-    _cleanup_message_ sd_bus_message *done = NULL, *failed = NULL, *abandoned = NULL;
+static sd_bus_message *await(struct fixture *f, const Raftkv__V1__Response *result) {
+    sd_bus_message *reply;
 
-    fake.response = ended(&result);
-    done = call_at(f, OPERATION_7, OPERATION, "Await", NULL, NULL);
-    assert_success(done);
+    fake.response = ended(result);
+    reply = call_at(f, OPERATION_7, OPERATION, "Await", NULL, NULL);
     assert_int_equal(fake.last->operation->token, 7);
     assert_int_equal(fake.last->operation->action,
                      RAFTKV__V1__OPERATION_ACTION__OPERATION_ACTION_AWAIT);
+    return reply;
+}
+
+static void awaiting_gives_the_results_of_the_operation(void **state) {
+    struct fixture *f = *state;
+    Raftkv__V1__ConfigurationResponse configuration = RAFTKV__V1__CONFIGURATION_RESPONSE__INIT;
+    Raftkv__V1__TransferLeadershipResponse transfer =
+        RAFTKV__V1__TRANSFER_LEADERSHIP_RESPONSE__INIT;
+    Raftkv__V1__SnapshotResponse snapshot = RAFTKV__V1__SNAPSHOT_RESPONSE__INIT;
+    Raftkv__V1__BackupResponse backup = RAFTKV__V1__BACKUP_RESPONSE__INIT;
+    Raftkv__V1__Response result = RAFTKV__V1__RESPONSE__INIT;
+    _cleanup_message_ sd_bus_message *changed = NULL, *handed = NULL, *compacted = NULL,
+                                     *read = NULL;
+    uint64_t number = 0, milliseconds = 0;
+    char leader[] = "nodeB";
+    const char *text = NULL;
+    int last = 0;
+
+    result.body_case = RAFTKV__V1__RESPONSE__BODY_CONFIGURATION;
+    result.configuration = &configuration;
+    configuration.configuration_index = 12;
+    changed = await(f, &result);
+    assert_true(sd_bus_message_read(changed, "a{sv}", 1, &text, "t", &number) > 0);
+    assert_string_equal(text, "configuration_index");
+    assert_int_equal(number, 12);
+
+    result.body_case = RAFTKV__V1__RESPONSE__BODY_TRANSFER_LEADERSHIP;
+    result.transfer_leadership = &transfer;
+    transfer.leader = leader;
+    handed = await(f, &result);
+    assert_true(sd_bus_message_read(handed, "a{sv}", 1, &text, "s", &text) > 0);
+    assert_string_equal(text, "nodeB");
+
+    result.body_case = RAFTKV__V1__RESPONSE__BODY_SNAPSHOT;
+    result.snapshot = &snapshot;
+    snapshot.index = 34;
+    snapshot.milliseconds = 5;
+    compacted = await(f, &result);
+    assert_true(sd_bus_message_read(compacted, "a{sv}", 2, &text, "t", &number, &text, "t",
+                                    &milliseconds) > 0);
+    assert_int_equal(number, 34);
+    assert_int_equal(milliseconds, 5);
+
+    result.body_case = RAFTKV__V1__RESPONSE__BODY_BACKUP;
+    result.backup = &backup;
+    backup.last = true;
+    read = await(f, &result);
+    assert_true(sd_bus_message_read(read, "a{sv}", 1, &text, "b", &last) > 0);
+    assert_true(last);
+}
+
+static void awaiting_what_failed_gives_its_error(void **state) {
+    Raftkv__V1__Response result = RAFTKV__V1__RESPONSE__INIT;
+    Raftkv__V1__Error error = RAFTKV__V1__ERROR__INIT;
+    char message[] = "It lags behind.";
+    _cleanup_message_ sd_bus_message *failed = NULL, *unknown = NULL;
+
     error.code = RAFTKV__V1__ERROR_CODE__ERROR_CODE_TIMEOUT;
     error.message = message;
     result.error = &error;
-    failed = call_at(f, OPERATION_7, OPERATION, "Await", NULL, NULL);
+    failed = await(*state, &result);
     assert_error(failed, "org.raftkv1.Error.Timeout", "It lags behind.");
-    fake.response = ended(NULL);
-    abandoned = call_at(f, OPERATION_7, OPERATION, "Await", NULL, NULL);
-    assert_error(abandoned, "org.raftkv1.Error.Unavailable", "did not wait");
+    error.outcome_unknown = true;
+    unknown = await(*state, &result);
+    assert_error(unknown, "org.raftkv1.Error.Timeout", "The outcome is unknown");
 }
 
 static void an_operation_is_cancelled(void **state) {
@@ -139,7 +191,8 @@ int main(void) {
         with_bus(operations_that_begin_and_are_forgotten_are_announced),
         with_bus(how_an_operation_comes_on_and_ends_is_announced),
         with_bus(an_operation_is_announced_ten_times_a_second_at_most),
-        with_bus(awaiting_ends_as_the_operation_did),
+        with_bus(awaiting_gives_the_results_of_the_operation),
+        with_bus(awaiting_what_failed_gives_its_error),
         with_bus(an_operation_is_cancelled),
     };
 

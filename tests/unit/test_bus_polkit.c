@@ -116,6 +116,8 @@ static const Raftkv__V1__Response *any_response(Raftkv__V1__Response__BodyCase b
     raftkv__v1__snapshot_response__init(&snapshot);
     raftkv__v1__stats_response__init(&stats);
     raftkv__v1__response__init(&result);
+    result.body_case = RAFTKV__V1__RESPONSE__BODY_SNAPSHOT;
+    result.snapshot = &snapshot;
     raftkv__v1__operation_response__init(&operation);
     operation.result = &result;
     raftkv__v1__response__init(&response);

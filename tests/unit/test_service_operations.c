@@ -31,6 +31,16 @@ static void ask_operation(struct caller *caller, uint64_t token,
     ask(caller, operation_request(token, action));
 }
 
+/* What was awaited has failed in this way. */
+static void assert_result_is_error(const struct caller *waiter, enum error_code code,
+                                   const char *text) {
+    const Raftkv__V1__Error *error = waiter->response->operation->result->error;
+
+    assert_non_null(error);
+    assert_int_equal(error->code, code);
+    assert_non_null(strstr(error->message, text));
+}
+
 static void who_wants_it_is_told_how_an_operation_comes_on(void **state) {
     struct caller caller = {0};
 
@@ -150,7 +160,7 @@ static void what_waits_for_a_leader_ends_with_its_caller(void **state) {
     service_cancel(world.service, caller.call);
     assert_body(&waiter, RAFTKV__V1__RESPONSE__BODY_OPERATION);
     assert_int_equal(waiter.response->operation->operation->state, FAILED);
-    assert_null(waiter.response->operation->result);
+    assert_result_is_error(&waiter, ERROR_UNAVAILABLE, "did not wait; nothing happened");
     become_leader();
     assert_int_equal(world.changes, 0);
     caller_clear(&caller);
