@@ -1,6 +1,7 @@
 """Real nodes on loopback: started, stopped, killed and paused by their process ids."""
 
 import atexit
+import collections
 import os
 import random
 import shutil
@@ -54,17 +55,28 @@ def run(*command, timeout=LIMIT, **options):
     return result
 
 
+reserved = collections.deque(maxlen=400)  # sockets; no test needs as many ports
+
+
 def free_port():
-    """A port that nobody listens on, outside of the range from which the kernel takes the ports of
-    outgoing connections, so that it stays free until a node takes it."""
+    """A port that nobody listens on, and that is reserved for this process for a while, whether
+    something listens there or not: a name in the same network namespace that only one socket can
+    have says so. It is outside of the range from which the kernel takes ports by itself."""
+    first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
     while True:
-        port = random.SystemRandom().randrange(10000, 32768)
+        port = random.SystemRandom().randrange(10000, 65536)
+        if first <= port <= last:
+            continue
+        reservation = socket.socket(socket.AF_UNIX)
         with socket.socket() as probe:
             try:
+                reservation.bind(f"\0raftkv-test-port-{port}")
                 probe.bind(("127.0.0.1", port))
-                return port
             except OSError:
+                reservation.close()
                 continue
+        reserved.append(reservation)
+        return port
 
 
 def make_directory():
