@@ -85,7 +85,8 @@ struct host {
      * service has deadlines.
      */
     void (*send)(struct host *host, uint64_t member_id, bool urgent, uint8_t *message, size_t size);
-    /* Bytes that wait in the bulk queue of the link to that member; 0 without a link. */
+    /* Bytes that wait on the link to that member, in its bulk queue or for the kernel; 0 without a
+     * link. */
     size_t (*backlog)(struct host *host, uint64_t member_id);
     /* Whether the link to that member is up. */
     bool (*linked)(struct host *host, uint64_t member_id);

@@ -118,6 +118,14 @@ static void frame_head(uint8_t *head, size_t size) {
     head[3] = (uint8_t)size;
 }
 
+/* What a node that stops says to a client, whatever that has sent meanwhile: nothing of it
+ * happened. */
+static bool is_goodbye(const Raftkv__V1__Response *response) {
+    return response->id == 0 && response->error &&
+           response->error->code == RAFTKV__V1__ERROR_CODE__ERROR_CODE_UNAVAILABLE &&
+           !response->error->outcome_unknown;
+}
+
 static enum attempt attempt(struct tcp_transport *t, Raftkv__V1__Request *request, size_t others,
                             Raftkv__V1__Response **ret, struct failure *failure) {
     _cleanup_free_ uint8_t *frame = NULL;
@@ -138,6 +146,11 @@ static enum attempt attempt(struct tcp_transport *t, Raftkv__V1__Request *reques
         return ATTEMPT_NOT_SENT;
     }
     r = receive_answer(t, request->id, ret, &reason);
+    if (r == 0 && is_goodbye(*ret)) {
+        failure_set(failure, ERROR_UNAVAILABLE, "%s: %s", t->connected, (*ret)->error->message);
+        raftkv__v1__response__free_unpacked(TAKE(*ret), NULL);
+        return ATTEMPT_NOT_SENT;
+    }
     if (r == 0 && transport_response_fits(request, *ret))
         return ATTEMPT_ANSWERED;
     if (r == 0) {

@@ -90,7 +90,7 @@ static void begin_stop(struct daemon *daemon, uint64_t timeout) {
     daemon->phase = PHASE_DRAINING;
     notify_stopping(&daemon->notify, timeout);
     if (daemon->clients)
-        client_door_stop_listening(daemon->clients);
+        client_door_take_leave(daemon->clients);
     node_stop(daemon->node, timeout, node_stopped, daemon);
 }
 

@@ -17,10 +17,12 @@ static const struct known_member *find_known(const struct node *node, uint64_t i
 static void remember(struct node *node, const struct identity *from) {
     const struct known_member *found = find_known(node, from->member_id);
     struct known_member *known = &node->known[0];
+    bool same_run = found && found->incarnation == from->incarnation;
+    bool replaced = !found && node->known_count == KNOWN_MEMBERS_MAX;
 
     if (found)
         known += found - node->known;
-    else if (node->known_count < KNOWN_MEMBERS_MAX)
+    else if (!replaced)
         known = &node->known[node->known_count++];
     else
         for (size_t i = 1; i < node->known_count; i++)
@@ -31,7 +33,11 @@ static void remember(struct node *node, const struct identity *from) {
         .incarnation = from->incarnation,
         .cluster_id = from->cluster_id,
         .used = node->host->now(node->host),
+        .last_forward_id = same_run ? known->last_forward_id : 0,
+        .forwards_forgotten = same_run ? known->forwards_forgotten : replaced,
     };
+    if (!same_run)
+        service_member_begins(node->service, from->member_id);
 }
 
 uint64_t doors_cluster_of(const struct node *node, uint64_t member_id) {
@@ -251,6 +257,41 @@ static int receive_raft(struct node *node, uint64_t from, Raftkv__V1__PeerMessag
     return 0;
 }
 
+/* ---- farewells ---- */
+
+static void note_forwarded(struct node *node, uint64_t from, uint64_t id) {
+    const struct known_member *known = find_known(node, from);
+
+    if (known)
+        node->known[known - node->known].last_forward_id = id;
+}
+
+static void say_farewell(struct node *node, const struct known_member *known) {
+    Raftkv__V1__PeerMessage message = RAFTKV__V1__PEER_MESSAGE__INIT;
+    Raftkv__V1__Farewell farewell = RAFTKV__V1__FAREWELL__INIT;
+    uint8_t *data;
+    size_t size;
+
+    farewell.last_forward_id = known->last_forward_id;
+    message.body_case = RAFTKV__V1__PEER_MESSAGE__BODY_FAREWELL;
+    message.farewell = &farewell;
+    data = pack(&message.base, 0, &size);
+    node->host->send(node->host, known->id, false, data, size);
+}
+
+void doors_say_farewell(struct node *node) {
+    for (size_t i = 0; i < node->known_count; i++)
+        if (!node->known[i].forwards_forgotten && is_peer(node, node->known[i].id))
+            say_farewell(node, &node->known[i]);
+}
+
+bool doors_all_sent(const struct node *node) {
+    for (size_t i = 0; i < node->known_count; i++)
+        if (node->host->backlog(node->host, node->known[i].id) > 0)
+            return false;
+    return true;
+}
+
 int node_receive(struct node *node, uint64_t from, const uint8_t *data, size_t size,
                  const char **ret_reason) {
     ProtobufCMessage *base = NULL;
@@ -263,8 +304,12 @@ int node_receive(struct node *node, uint64_t from, const uint8_t *data, size_t s
     message = (Raftkv__V1__PeerMessage *)base;
     switch (message->body_case) {
     case RAFTKV__V1__PEER_MESSAGE__BODY_FORWARD_REQUEST:
+        note_forwarded(node, from, message->forward_request->forward_id);
         if (message->forward_request->request)
             service_forward_request(node->service, from, message->forward_request);
+        break;
+    case RAFTKV__V1__PEER_MESSAGE__BODY_FAREWELL:
+        service_member_leaves(node->service, from, message->farewell->last_forward_id);
         break;
     case RAFTKV__V1__PEER_MESSAGE__BODY_FORWARD_RESPONSE:
         service_forward_response(node->service, from, message->forward_response);

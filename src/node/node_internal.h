@@ -22,7 +22,9 @@ struct known_member {
     uint64_t id;
     uint64_t incarnation;
     uint64_t cluster_id;
-    uint64_t used; /* host time */
+    uint64_t used;            /* host time */
+    uint64_t last_forward_id; /* of what it has forwarded to this node in its run; 0: nothing yet */
+    bool forwards_forgotten;  /* it may have: its place here was another's for a while */
 };
 
 /* One compaction under way, or what the last ones came to (compaction.c). */
@@ -248,7 +250,7 @@ struct node {
     /* stop.c */
     bool stopping;
     uint64_t stop_deadline;
-    uint64_t transferred_at; /* host time; 0: leadership was not to be handed over, or is not yet */
+    uint64_t farewell_until; /* host time; 0: the others have not been told */
     void (*stopped)(void *data);
     void *stopped_data;
     struct change transfer;
@@ -370,6 +372,10 @@ int doors_write_cluster(struct node *node);
 /* The cluster for which a member spoke in its hello; 0: none known. */
 uint64_t doors_cluster_of(const struct node *node, uint64_t member_id);
 void doors_update_peers(struct node *node);
+/* Tells the members that this node takes no requests any more. */
+void doors_say_farewell(struct node *node);
+/* Whether nothing waits to be sent to them. */
+bool doors_all_sent(const struct node *node);
 
 /* stop.c */
 void stop_advance(struct node *node);

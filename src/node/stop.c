@@ -4,9 +4,7 @@
 
 enum {
     POLL_MS = 20,
-    /* The others learn of the new leader with its first message; what they sent to this node until
-     * then is on its way, and has to be refused: unread, nobody would know what became of it. */
-    QUIET_MS = 100,
+    FAREWELL_MS = 2000, /* for a member that takes nothing any more */
 };
 
 static void transfer_done(struct change *change, const struct failure *failure, uint64_t index,
@@ -15,7 +13,6 @@ static void transfer_done(struct change *change, const struct failure *failure, 
 
     (void)index;
     node->transfer_under_way = false;
-    node->transferred_at = node->host->now(node->host);
     member_say_handed_over(node->member, LOG_INFO, leader, failure);
 }
 
@@ -51,15 +48,20 @@ void node_stop(struct node *node, uint64_t timeout_ms, void (*stopped)(void *dat
     node_flush(node);
 }
 
-/* Others may still take this node for the leader. */
-static bool is_asked(const struct node *node) {
-    uint64_t last = service_refused_at(node->service);
+/*
+ * Nothing is under way any more, and the others know it: what they have forwarded and this node has
+ * not received would otherwise be lost unread, and nobody could say what became of it.
+ */
+static bool is_finished(struct node *node) {
+    uint64_t now = node->host->now(node->host);
 
-    if (node->transferred_at == 0)
+    if (node->transfer_under_way || service_drain(node->service) > 0)
         return false;
-    if (last < node->transferred_at)
-        last = node->transferred_at;
-    return node->host->now(node->host) < last + QUIET_MS;
+    if (node->farewell_until == 0) {
+        node->farewell_until = now + FAREWELL_MS;
+        doors_say_farewell(node);
+    }
+    return now >= node->farewell_until || doors_all_sent(node);
 }
 
 /* Waits for requests and the transfer up to the deadline; for the lanes the caller waits. */
@@ -70,7 +72,7 @@ void stop_advance(struct node *node) {
     if (!stopped)
         return;
     member_stop_awaiting(node->member);
-    if (!late && (node->transfer_under_way || service_drain(node->service) > 0 || is_asked(node)))
+    if (!late && !is_finished(node))
         return;
     node->stopped = NULL;
     member_close_door(node->member);

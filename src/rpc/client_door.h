@@ -38,8 +38,9 @@ unsigned client_door_port(const struct client_door *door);
 size_t client_door_connections(const struct client_door *door);
 /* Adds what it has counted. */
 void client_door_add_statistics(const struct client_door *door, struct statistics *statistics);
-/* Stops accepting; connections stay until client_door_close(). */
-void client_door_stop_listening(struct client_door *door);
-/* Takes leave of the clients, who have a moment to read that, and closes everything; requests under
- * way are cancelled. `closed` is called from the loop when the memory is gone. */
+/* Takes leave of the clients: who waits for no answer is told that the node stops, and the others
+ * when they have all of theirs, or with client_door_close(). So is who connects from now on. */
+void client_door_take_leave(struct client_door *door);
+/* Takes leave of who is left, gives all of them a moment to read that, and closes everything;
+ * requests under way are cancelled. `closed` is called from the loop when the memory is gone. */
 void client_door_close(struct client_door *door, void (*closed)(void *data), void *data);

@@ -19,7 +19,10 @@ struct client_door {
     size_t connections; /* those that are being closed included, those turned away not */
     size_t turned_away;
     uint64_t accepted_ever, turned_away_ever;
-    bool closing; /* when the last session is gone, so is the network */
+    bool leaving;               /* clients are told that the node stops */
+    bool closing;               /* when the last session is gone, so is the network */
+    struct turn_task last_look; /* for connections that the kernel has, before it stops listening */
+    unsigned last_looks;        /* since one came in */
     void (*closed)(void *data);
     void *closed_data;
 };

@@ -61,10 +61,8 @@ void client_session_reject(struct client_session *session, enum error_code code,
     connection_finish(&session->connection);
 }
 
-void client_session_say_goodbye(struct client_session *session) {
-    if (session->in_flight > 0)
-        client_session_close(session);
-    else
+void client_session_take_leave(struct client_session *session) {
+    if (session->in_flight == 0)
         client_session_reject(session, ERROR_UNAVAILABLE,
                               "This node is stopping; what it has not answered did not happen.");
 }
@@ -92,6 +90,8 @@ static void on_reply(void *data, const Raftkv__V1__Response *response) {
             client_session_close(session);
         else if (session->door->network.unsent > session->door->unsent_max)
             client_door_shed_output(session->door);
+        else if (session->door->leaving)
+            client_session_take_leave(session);
     }
     free(request);
 }
@@ -217,7 +217,9 @@ void client_session_accept(struct client_door *door) {
         client_session_close(session);
         return;
     }
-    if (!session->turned_away)
+    if (door->leaving)
+        client_session_take_leave(session);
+    if (!session->turned_away || session->left)
         return;
     snprintf(text, sizeof text, "This node has %u client connections already, as many as it may.",
              door->max_connections);

@@ -24,7 +24,7 @@ void client_session_accept(struct client_door *door);
 /* Says what is wrong (in an answer with id 0), then closes; requests under way are cancelled. */
 void client_session_reject(struct client_session *session, enum error_code code,
                            const char *message);
-/* For the end of the node: closes, telling a client that has no requests under way that whatever
+/* For the end of the node: closes if no requests are under way, telling the client that whatever
  * else it has sent did not happen. */
-void client_session_say_goodbye(struct client_session *session);
+void client_session_take_leave(struct client_session *session);
 void client_session_close(struct client_session *session);

@@ -86,7 +86,9 @@ void links_send(struct links *links, uint64_t member_id, bool urgent, uint8_t *m
 size_t links_backlog(const struct links *links, uint64_t member_id) {
     const struct link_out *link = find_outgoing(links, member_id);
 
-    return link ? link->queue.bulk.size : 0;
+    if (!link || link->state != LINK_OUT_UP)
+        return 0;
+    return link->queue.bulk.size + connection_pending(dial_connection(link->dial));
 }
 
 bool links_linked(const struct links *links, uint64_t member_id) {

@@ -1,6 +1,7 @@
 #include "rpc/listen.h"
 
 #include <errno.h>
+#include <linux/filter.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,6 +24,24 @@ static void on_closed(uv_handle_t *handle) {
     struct listener *listener = handle->data;
 
     network_release(listener->network);
+}
+
+/* See socket(7), SO_ATTACH_FILTER; what it is given of a segment begins with TCP's header. */
+void listener_shut(struct listener *listener) {
+    enum { FLAGS_AT = 13, SYN = 0x02 };
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, FLAGS_AT),
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, SYN, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+    };
+    struct sock_fprog program = {.len = sizeof filter / sizeof *filter, .filter = filter};
+    uv_os_fd_t fd;
+
+    if (!listener->open || uv_fileno((uv_handle_t *)&listener->tcp, &fd) < 0)
+        return;
+    /* Without it, who connects in the last moment is reset, as everywhere. */
+    (void)setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
 }
 
 void listener_close(struct listener *listener) {

@@ -24,5 +24,11 @@ int listen_bind(const char *address, int *ret_fd, struct failure *failure);
 /* Takes connections from such a socket, which it takes over. */
 void listener_open(struct listener *listener, struct network *network, int fd,
                    void (*incoming)(struct listener *listener));
+/*
+ * Has the kernel begin no more connections; those that it has already still come in, within the
+ * next poll of the loop. To close a listener at once resets them, and whoever has sent something
+ * does not know what became of it.
+ */
+void listener_shut(struct listener *listener);
 /* Does nothing when it is closed already. */
 void listener_close(struct listener *listener);

@@ -109,21 +109,32 @@ void forward_recall_reads(struct service *service, uint64_t leader) {
     service->forwards.target = leader;
 }
 
-void forward_give_up_writes(struct service *service) {
+/* What may have become of a write that a member has not answered. */
+enum fate {
+    MAY_BE_ANSWERED,
+    NEVER_TAKEN,
+    UNKNOWN, /* and stays so */
+};
+
+static void end_writes(struct service *service,
+                       enum fate (*fate)(struct service *service, const struct forward *forward,
+                                         uint64_t member, uint64_t last_id),
+                       uint64_t member, uint64_t last_id) {
     struct list writes, *element;
 
     list_init(&writes);
     list_move(&writes, &service->forwards.writes);
     while ((element = list_pop(&writes))) {
         struct call *call = container_of(element, struct call, link);
-        uint64_t member = find(&service->forwards, call->forward_id)->member;
+        enum fate found =
+            fate(service, find(&service->forwards, call->forward_id), member, last_id);
         struct failure failure;
 
         list_append(&service->forwards.writes, &call->link);
-        if (service->host->linked(service->host, member))
+        if (found == MAY_BE_ANSWERED)
             continue;
         take_back(call);
-        if (DEFECT(WRITE_SENT_TWICE)) {
+        if (found == NEVER_TAKEN || DEFECT(WRITE_SENT_TWICE)) {
             route_wait(call);
             continue;
         }
@@ -132,6 +143,63 @@ void forward_give_up_writes(struct service *service) {
         failure.outcome_unknown = true;
         call_fail(call, &failure);
     }
+}
+
+static enum fate fate_by_link(struct service *service, const struct forward *forward,
+                              uint64_t member, uint64_t last_id) {
+    (void)member;
+    (void)last_id;
+    return service->host->linked(service->host, forward->member) ? MAY_BE_ANSWERED : UNKNOWN;
+}
+
+void forward_give_up_writes(struct service *service) {
+    end_writes(service, fate_by_link, 0, 0);
+}
+
+/* ---- members that stop and begin ---- */
+
+bool forward_is_leaving(const struct service *service, uint64_t member) {
+    for (size_t i = 0; i < MEMBERS_MAX; i++)
+        if (service->forwards.leaving[i] == member)
+            return true;
+    return false;
+}
+
+/* Ids go up, and around; questions come in the order in which they were sent. */
+static enum fate fate_by_farewell(struct service *service, const struct forward *forward,
+                                  uint64_t member, uint64_t last_id) {
+    (void)service;
+    if (forward->member != member)
+        return MAY_BE_ANSWERED;
+    return last_id == 0 || (int64_t)(forward->id - last_id) > 0 ? NEVER_TAKEN : MAY_BE_ANSWERED;
+}
+
+void service_member_leaves(struct service *service, uint64_t member, uint64_t last_forward_id) {
+    struct forwards *forwards = &service->forwards;
+
+    if (!forward_is_leaving(service, member)) {
+        forwards->leaving[forwards->next_leaving] = member;
+        forwards->next_leaving = (forwards->next_leaving + 1) % MEMBERS_MAX;
+    }
+    end_writes(service, fate_by_farewell, member, last_forward_id);
+    if (forwards->target == member)
+        forward_recall_reads(service, 0);
+}
+
+static enum fate fate_by_run(struct service *service, const struct forward *forward,
+                             uint64_t member, uint64_t last_id) {
+    (void)service;
+    (void)last_id;
+    return forward->member == member ? UNKNOWN : MAY_BE_ANSWERED;
+}
+
+void service_member_begins(struct service *service, uint64_t member) {
+    for (size_t i = 0; i < MEMBERS_MAX; i++)
+        if (service->forwards.leaving[i] == member)
+            service->forwards.leaving[i] = 0;
+    end_writes(service, fate_by_run, member, 0);
+    if (service->forwards.target == member)
+        forward_recall_reads(service, 0);
 }
 
 void forward_call(struct call *call, uint64_t leader) {

@@ -115,6 +115,8 @@ struct forwards {
     uint64_t target;    /* member that all of `reads` were sent to */
     struct list reads;  /* calls that may be sent again */
     struct list writes; /* calls that may not */
+    uint64_t leaving[MEMBERS_MAX]; /* members that stop; 0: the place is free */
+    size_t next_leaving;           /* whose place is taken next */
 };
 
 struct read_index_round;
@@ -141,7 +143,6 @@ struct service {
     service_doors doors;
     void *doors_data;
 
-    uint64_t refused_at;  /* a forwarded request, for that reason */
     unsigned replying;    /* reply callbacks on the stack */
     bool beginning;       /* calls in `arrived` are being begun */
     size_t count;         /* calls in memory */
@@ -220,6 +221,8 @@ void forward_forget(struct service *service, uint64_t id);
 void forward_recall_reads(struct service *service, uint64_t leader);
 /* Ends the writes whose answer can't come any more, because the link to the leader has broken. */
 void forward_give_up_writes(struct service *service);
+/* Whether nothing may be forwarded to this member, because it stops. */
+bool forward_is_leaving(const struct service *service, uint64_t member);
 
 /* ---- execute_*.c: what the serving leader does, or any member where no leader is needed ---- */
 

@@ -14,7 +14,8 @@ static enum where where_now(struct service *service, struct member_view *ret_vie
     if (ret_view->state == MEMBER_LEADER)
         return ret_view->serving ? HERE : HERE_SOON;
     if (ret_view->leader == 0 || ret_view->leader == ret_view->id ||
-        !service->host->linked(service->host, ret_view->leader))
+        !service->host->linked(service->host, ret_view->leader) ||
+        forward_is_leaving(service, ret_view->leader))
         return NOWHERE;
     return THERE;
 }

@@ -81,10 +81,6 @@ size_t service_drain(struct service *service) {
     return service->unanswered;
 }
 
-uint64_t service_refused_at(const struct service *service) {
-    return service->refused_at;
-}
-
 /* Whether there is room for this call, which is counted already. */
 static bool within_limits(struct service *service) {
     uint64_t now;
@@ -105,11 +101,8 @@ static bool within_limits(struct service *service) {
 /* A forwarded request that is refused here may find the next leader; whoever forwarded it looks for
  * one when it is told NotLeader. */
 static void refuse_draining(struct call *call) {
-    struct service *service = call->service;
     bool other_may = call->from && call->kind && call->kind->needs_leader(call->request);
 
-    if (call->from)
-        service->refused_at = service->host->now(service->host);
     call_fail_with(call, other_may ? ERROR_NOT_LEADER : ERROR_UNAVAILABLE,
                    "This node is stopping; nothing happened.");
 }

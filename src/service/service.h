@@ -145,8 +145,11 @@ struct service *service_free(struct service *service);
  * with ERROR_NOT_LEADER: who forwarded them finds the next one); returns how many are still under
  * way. */
 size_t service_drain(struct service *service);
-/* The host time at which a forwarded request was last refused because of that; 0: none was. */
-uint64_t service_refused_at(const struct service *service);
+/* Another member stops, and has received no request of this node after that one (0: none). Those go
+ * to the next leader, and no more are forwarded to it. */
+void service_member_leaves(struct service *service, uint64_t member, uint64_t last_forward_id);
+/* Another member was met in a new run: what a former one has not answered never will be. */
+void service_member_begins(struct service *service, uint64_t member);
 
 /* Leader: a node that is no member asks to become one, and was found to be who it may be. Says in
  * *ret what becomes of it. */

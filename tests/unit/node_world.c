@@ -738,7 +738,7 @@ static bool is_answered(void) {
     return answered;
 }
 
-static enum error_code ask(unsigned number, Raftkv__V1__Request *request) {
+static void begin_to_ask(unsigned number, Raftkv__V1__Request *request) {
     ProtobufCMessage *unpacked = NULL;
     const char *reason = "";
     uint8_t *data;
@@ -753,15 +753,23 @@ static enum error_code ask(unsigned number, Raftkv__V1__Request *request) {
     service_handle(node_service(world.nodes[number].node), (Raftkv__V1__Request *)unpacked,
                    note_answer, NULL);
     node_flush(world.nodes[number].node);
+}
+
+static enum error_code ask(unsigned number, Raftkv__V1__Request *request) {
+    begin_to_ask(number, request);
     assert_true(world_run(is_answered, 30000));
     return answered_code;
+}
+
+int world_answer(void) {
+    return answered ? (int)answered_code : -1;
 }
 
 static ProtobufCBinaryData bytes(const char *text) {
     return (ProtobufCBinaryData){strlen(text), (uint8_t *)(uintptr_t)text};
 }
 
-enum error_code world_put(unsigned number, const char *key, size_t value_size) {
+void world_begin_put(unsigned number, const char *key, size_t value_size) {
     _cleanup_free_ uint8_t *value = xmalloc(value_size);
     Raftkv__V1__Request request = RAFTKV__V1__REQUEST__INIT;
     Raftkv__V1__PutRequest put = RAFTKV__V1__PUT_REQUEST__INIT;
@@ -772,7 +780,13 @@ enum error_code world_put(unsigned number, const char *key, size_t value_size) {
     put.value = (ProtobufCBinaryData){value_size, value};
     request.body_case = RAFTKV__V1__REQUEST__BODY_PUT;
     request.put = &put;
-    return ask(number, &request);
+    begin_to_ask(number, &request);
+}
+
+enum error_code world_put(unsigned number, const char *key, size_t value_size) {
+    world_begin_put(number, key, value_size);
+    assert_true(world_run(is_answered, 30000));
+    return answered_code;
 }
 
 enum error_code world_delete(unsigned number, const char *key) {

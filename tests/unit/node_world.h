@@ -93,6 +93,9 @@ bool world_agrees(void);
 
 /* Asks a node and waits for the answer; the code of its error. */
 enum error_code world_put(unsigned number, const char *key, size_t value_size);
+/* The same without waiting for the answer; and what it is: -1: not there yet. */
+void world_begin_put(unsigned number, const char *key, size_t value_size);
+int world_answer(void);
 enum error_code world_delete(unsigned number, const char *key);
 /* Marks and cuts its log. */
 enum error_code world_compact(unsigned number);

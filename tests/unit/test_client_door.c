@@ -362,24 +362,48 @@ static void whoever_has_all_answers_is_told_that_the_node_stops(void **state) {
     world->door = NULL;
 }
 
-static void a_door_that_stopped_listening_serves_those_who_are_in(void **state) {
+static void whoever_waits_for_an_answer_gets_it_before_the_goodbye(void **state) {
     struct world *world = *state;
-    struct sockaddr_in address = {.sin_family = AF_INET};
-    struct wire wire;
-    int fd;
+    struct wire busy, idle, late;
 
-    connect_wire(world, &wire);
-    await_connections(world, 1);
-    address.sin_port = htons((uint16_t)client_door_port(world->door));
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    client_door_stop_listening(world->door);
-    run_turns(&world->loop, 3);
-    fd = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), -1);
-    close(fd);
-    send_get(&wire, 1);
-    expect_answer(&wire, 1);
-    wire_close(&wire);
+    connect_wire(world, &busy);
+    connect_wire(world, &idle);
+    await_connections(world, 2);
+    world->service.hold = true;
+    send_get(&busy, 1);
+    await_count(world, &world->service.holding, 1);
+    client_door_take_leave(world->door);
+    expect_rejection(&idle, ERROR_UNAVAILABLE, "did not happen");
+    connect_wire(world, &late);
+    expect_rejection(&late, ERROR_UNAVAILABLE, "did not happen");
+    answer_held(&world->service);
+    expect_answer(&busy, 1);
+    expect_rejection(&busy, ERROR_UNAVAILABLE, "did not happen");
+    wire_close(&busy);
+    wire_close(&idle);
+    wire_close(&late);
+}
+
+/* The kernel has accepted it and what it sent; a reset would not say what became of that. */
+static void whoever_has_just_connected_to_a_door_that_closes_is_told_so(void **state) {
+    enum { COUNT = 20 };
+    struct world *world = *state;
+    struct wire wires[COUNT];
+
+    /* Nothing that runs the loop. */
+    for (int i = 0; i < COUNT; i++) {
+        connect_wire(world, &wires[i]);
+        assert_int_equal(send(wires[i].fd, &(char[4]){0}, 4, MSG_NOSIGNAL), 4);
+    }
+    world->closed = false;
+    client_door_close(world->door, on_door_closed, world);
+    for (int i = 0; i < COUNT; i++) {
+        expect_rejection(&wires[i], ERROR_UNAVAILABLE, "did not happen");
+        wire_close(&wires[i]);
+    }
+    run_until(&world->loop, is_closed, world);
+    assert_int_equal(world->service.handled, 0);
+    world->door = NULL;
 }
 
 /* Bytes that malloc() has given out, touched or not. Sanitizers bring a malloc() of their own, of
@@ -705,7 +729,8 @@ int main(void) {
         TEST(a_client_that_leaves_has_its_requests_cancelled),
         TEST(closing_the_door_cancels_what_is_under_way),
         TEST(whoever_has_all_answers_is_told_that_the_node_stops),
-        TEST(a_door_that_stopped_listening_serves_those_who_are_in),
+        TEST(whoever_waits_for_an_answer_gets_it_before_the_goodbye),
+        TEST(whoever_has_just_connected_to_a_door_that_closes_is_told_so),
         TEST(a_length_of_4_gib_is_answered_with_what_is_allowed),
         TEST(an_empty_frame_is_answered_and_the_connection_closed),
         TEST(a_frame_that_cannot_be_decoded_is_answered_and_the_connection_closed),

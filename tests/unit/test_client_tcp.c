@@ -97,6 +97,12 @@ static bool be_busy_once(struct server *server, int fd, const Raftkv__V1__Reques
     return false;
 }
 
+static bool say_goodbye(struct server *server, int fd, const Raftkv__V1__Request *request) {
+    (void)server, (void)request;
+    send_error(fd, 0, ERROR_UNAVAILABLE, NULL);
+    return false;
+}
+
 static bool know_no_leader(struct server *server, int fd, const Raftkv__V1__Request *request) {
     (void)server;
     send_error(fd, request->id, ERROR_NO_LEADER, NULL);
@@ -354,6 +360,33 @@ static void a_busy_node_is_asked_again(void **state) {
     assert_int_equal(outcome.revision, 42);
 }
 
+static void a_write_that_meets_a_node_which_stops_goes_to_the_next_endpoint(void **state) {
+    struct server stopping, good;
+    struct outcome outcome;
+
+    (void)state;
+    start(&stopping, say_goodbye, NULL);
+    start(&good, answer, NULL);
+    outcome = ask(true, TIMEOUT_MS, stopping.address, good.address);
+    stop(&stopping);
+    stop(&good);
+    assert_int_equal(outcome.result, 0);
+    assert_int_equal(outcome.revision, 42);
+    assert_int_equal(stopping.requests, 1);
+}
+
+static void of_a_node_that_stops_it_is_known_that_nothing_happened(void **state) {
+    struct server stopping;
+    struct outcome outcome;
+
+    (void)state;
+    start(&stopping, say_goodbye, NULL);
+    outcome = ask(true, TIMEOUT_MS, stopping.address, NULL);
+    stop(&stopping);
+    assert_true(outcome.result < 0);
+    assert_false(outcome.failure.outcome_unknown);
+}
+
 static void no_leader_is_reported_once_the_time_is_over(void **state) {
     struct server lost;
     struct outcome outcome;
@@ -402,6 +435,8 @@ int main(void) {
         cmocka_unit_test(a_redirect_is_followed_to_a_node_that_was_not_named),
         cmocka_unit_test(redirects_in_a_circle_end_at_the_deadline),
         cmocka_unit_test(a_busy_node_is_asked_again),
+        cmocka_unit_test(a_write_that_meets_a_node_which_stops_goes_to_the_next_endpoint),
+        cmocka_unit_test(of_a_node_that_stops_it_is_known_that_nothing_happened),
         cmocka_unit_test(no_leader_is_reported_once_the_time_is_over),
         cmocka_unit_test(a_node_that_has_used_all_its_time_is_not_asked_again),
         cmocka_unit_test(any_other_error_is_final),

@@ -107,6 +107,7 @@ static void a_peer_that_never_reads_fills_the_queue_to_its_limit(void **state) {
     struct plain_peer plain;
     struct peer peer = {.member_id = 9};
     struct wire wire;
+    const size_t handed_over = 512 * 1024; /* to the kernel, which does not take it */
     size_t backlog;
 
     node_start(world, 0, 0);
@@ -122,7 +123,7 @@ static void a_peer_that_never_reads_fills_the_queue_to_its_limit(void **state) {
 
         links_send(world->nodes[0].links, 9, false, message, 4 * 1024 * 1024);
         run_turns(&world->loop, 3);
-        assert_true(links_backlog(world->nodes[0].links, 9) <= LINK_QUEUE_SIZE_MAX);
+        assert_true(links_backlog(world->nodes[0].links, 9) <= LINK_QUEUE_SIZE_MAX + handed_over);
     }
     backlog = links_backlog(world->nodes[0].links, 9);
     assert_true(backlog > LINK_QUEUE_SIZE_MAX - 5 * 1024 * 1024);

@@ -91,6 +91,31 @@ static void a_member_at_an_address_where_nobody_answers_is_asked_rarely(void **s
     assert_int_equal(moves_begun, 3);
 }
 
+static bool no_question_to_1_arrives(unsigned from, unsigned to, Raftkv__V1__PeerMessage *message) {
+    (void)from;
+    return to != 1 || message->body_case != RAFTKV__V1__PEER_MESSAGE__BODY_FORWARD_REQUEST;
+}
+
+static bool is_answered(void) {
+    return world_answer() >= 0;
+}
+
+/* It would be unknown what became of it, were it only seen that the link has broken. */
+static void a_write_on_its_way_to_a_leader_that_stops_goes_to_the_next_one(void **state) {
+    (void)state;
+    assert_int_equal(world_put(2, "before", 10), ERROR_OK);
+    world.filter = no_question_to_1_arrives;
+    world_begin_put(2, "key", 10);
+    world_settle();
+    assert_int_equal(world_answer(), -1);
+    assert_true(world_shut_down(1));
+    world.filter = NULL;
+    assert_true(world_run(is_answered, 30000));
+    assert_int_equal(world_answer(), ERROR_OK);
+    world_boot(1);
+    assert_true(world_run(world_agrees, 30000));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_replaced_member_is_let_in_by_who_has_not_heard_of_it,
@@ -99,6 +124,8 @@ int main(void) {
                                         start_four, stop),
         cmocka_unit_test_setup_teardown(a_member_at_an_address_where_nobody_answers_is_asked_rarely,
                                         start_four, stop),
+        cmocka_unit_test_setup_teardown(
+            a_write_on_its_way_to_a_leader_that_stops_goes_to_the_next_one, start_four, stop),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -314,6 +314,89 @@ static void a_write_ends_unknown_when_the_link_breaks(void **state) {
     caller_clear(&caller);
 }
 
+static void what_a_leader_that_stops_has_not_received_goes_to_the_next_one(void **state) {
+    struct caller taken = {0}, lost = {0}, read = {0};
+
+    (void)state;
+    follow(NODE_B);
+    ask(&taken, put_request("key", "taken"));
+    ask(&lost, put_request("key", "lost"));
+    ask(&read, get_request("key", false));
+    service_member_leaves(world.service, NODE_B, question(0)->forward_id);
+    assert_int_equal(taken.answers + lost.answers + read.answers, 0);
+    pass(1000);
+    assert_int_equal(world.sent_count, 3); /* nothing more, although it is still the leader */
+    follow(NODE_C);
+    pass(50);
+    assert_int_equal(world.sent_count, 5);
+    for (size_t i = 3; i < 5; i++) {
+        assert_int_equal(world.sent[i].to, NODE_C);
+        if (question(i)->request->body_case == RAFTKV__V1__REQUEST__BODY_PUT)
+            assert_memory_equal(question(i)->request->put->value.data, "lost", 4);
+    }
+    /* The answer to the first one may have been dropped by the link. */
+    world.unlinked[NODE_B] = true;
+    pass(50);
+    assert_true(assert_error(&taken, ERROR_UNAVAILABLE)->outcome_unknown);
+    pass(20000);
+    caller_clear(&taken);
+    caller_clear(&lost);
+    caller_clear(&read);
+}
+
+static void a_leader_that_stops_and_has_received_nothing_has_done_nothing(void **state) {
+    struct caller caller = {0};
+
+    (void)state;
+    follow(NODE_B);
+    ask(&caller, put_request("key", "value"));
+    service_member_leaves(world.service, NODE_C, 0); /* another one */
+    service_member_leaves(world.service, NODE_B, 0);
+    service_member_leaves(world.service, NODE_B, 0);
+    become_leader();
+    assert_int_equal(world.proposed_count, 1);
+    apply_proposal(22, false);
+    assert_body(&caller, RAFTKV__V1__RESPONSE__BODY_PUT);
+    caller_clear(&caller);
+}
+
+static void a_leader_that_is_back_is_asked_again(void **state) {
+    struct caller caller = {0};
+
+    (void)state;
+    follow(NODE_B);
+    service_member_leaves(world.service, NODE_B, 0);
+    ask(&caller, put_request("key", "value"));
+    assert_int_equal(world.sent_count, 0);
+    service_member_begins(world.service, NODE_B);
+    pass(50);
+    assert_int_equal(world.sent_count, 1);
+    answer_question_with_put(NODE_B, question(0)->forward_id, 31);
+    assert_body(&caller, RAFTKV__V1__RESPONSE__BODY_PUT);
+    caller_clear(&caller);
+}
+
+/* It may be back before anybody has noticed that the link was broken. */
+static void what_a_former_run_of_the_leader_has_not_answered_is_unknown(void **state) {
+    struct caller write = {0}, read = {0};
+
+    (void)state;
+    follow(NODE_B);
+    ask(&write, put_request("key", "value"));
+    ask(&read, get_request("key", false));
+    service_member_begins(world.service, NODE_C); /* another one */
+    assert_int_equal(write.answers, 0);
+    service_member_begins(world.service, NODE_B);
+    assert_true(assert_error(&write, ERROR_UNAVAILABLE)->outcome_unknown);
+    assert_int_equal(read.answers, 0);
+    pass(50);
+    assert_int_equal(world.sent_count, 3);
+    assert_int_equal(question(2)->request->body_case, RAFTKV__V1__REQUEST__BODY_GET);
+    pass(20000);
+    caller_clear(&write);
+    caller_clear(&read);
+}
+
 static void an_old_leader_may_still_answer_a_write(void **state) {
     struct caller caller = {0};
 
@@ -426,6 +509,10 @@ int main(void) {
         TEST(a_read_is_sent_again_when_the_link_breaks),
         TEST(a_write_is_never_sent_twice),
         TEST(a_write_ends_unknown_when_the_link_breaks),
+        TEST(what_a_leader_that_stops_has_not_received_goes_to_the_next_one),
+        TEST(a_leader_that_stops_and_has_received_nothing_has_done_nothing),
+        TEST(a_leader_that_is_back_is_asked_again),
+        TEST(what_a_former_run_of_the_leader_has_not_answered_is_unknown),
         TEST(an_old_leader_may_still_answer_a_write),
         TEST(answers_from_the_wrong_member_or_to_no_question_are_ignored),
         TEST(an_answer_of_another_kind_is_not_believed),
