@@ -14,6 +14,12 @@ int log_library_error(int error) {
     return error > 0 ? -error : -EIO;
 }
 
+int log_keep_failure(struct log_store *log, int r) {
+    if (r < 0 && r != -ENOSPC)
+        log->failed = r;
+    return r;
+}
+
 /* Where a record with that content goes. */
 static struct position place(const struct log_store *log, size_t content_size, bool *ret_first) {
     size_t size = LIBRARY_RECORD_HEADER_SIZE + RECORD_HEADER_SIZE + content_size;
@@ -65,19 +71,21 @@ static int put(struct log_store *log, const uint8_t *data, size_t size, struct p
     bool large = size + 2 * LIBRARY_RECORD_HEADER_SIZE > log->buffer_size;
     DBT record = {.data = (void *)(uintptr_t)data, .size = (uint32_t)size};
     DB_LSN lsn;
-    int error, r = first || large ? flush_library(log) : 0;
+    int error, r = log->failed;
 
+    if (r == 0 && (first || large))
+        r = flush_library(log);
     if (r == 0 && position.file > log->prepared_file) {
         r = log_file_prepare(log->directory, position.file, log->file_size);
         if (r == 0)
             log->prepared_file = position.file;
     }
     if (r < 0)
-        return r == -EDQUOT ? -ENOSPC : r;
+        return log_keep_failure(log, r == -EDQUOT ? -ENOSPC : r);
     log->message[0] = '\0';
     error = log->environment->log_put(log->environment, &lsn, &record, 0);
     if (error != 0)
-        return log_library_error(error);
+        return log_keep_failure(log, log_library_error(error));
     check(lsn.file == position.file && lsn.offset == position.offset);
     log->put_sequence++;
     log->put_file = position.file;
@@ -245,15 +253,17 @@ int log_write_floor(struct log_store *log, uint32_t file, uint32_t first_file) {
 }
 
 int log_store_flush(struct log_store *log) {
-    int r = put_pending(log);
+    int r = log->failed;
 
+    if (r == 0)
+        r = put_pending(log);
     if (r == 0)
         r = flush_library(log);
     /* What is flushed into a new file counts as durable once the floor says that the file was
      * begun. */
     if (r == 0 && log->put_file > log->floor_file)
         r = log_write_floor(log, log->put_file, log->first_file);
-    return r;
+    return log_keep_failure(log, r);
 }
 
 struct log_store *log_store_close(struct log_store *log) {

@@ -5,8 +5,9 @@
  * May use base, proto and Berkeley DB.
  *
  * log: the raft log, term and vote. All functions run on the log lane, one at a time
- * (log_store_open before there are lanes). The format on disk and the rules of the scan at start
- * are in ARCHITECTURE.md, "Formats on disk" and "Damage".
+ * (log_store_open before there are lanes). After an error with which the node has to stop, all
+ * further writing fails with that error. The format on disk and the rules of the scan at start are
+ * in ARCHITECTURE.md, "Formats on disk" and "Damage".
  */
 #pragma once
 

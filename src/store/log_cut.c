@@ -73,13 +73,15 @@ int log_store_drop(struct log_store *log, uint64_t keep_from, uint64_t *ret_firs
     uint32_t first;
     int r;
 
+    if (log->failed != 0)
+        return log->failed;
     if (keep_from > mark + 1)
         keep_from = mark + 1;
     first = mark > 0 ? log_index_first_file_for(index, keep_from, last_durable_file(log)) : 0;
     if (first > log->first_file) {
         r = log_write_floor(log, log->floor_file, first);
         if (r < 0)
-            return r;
+            return log_keep_failure(log, r);
         /* It may hold an old file open, whose space would not come back. */
         if (log->cursor)
             log->cursor->close(log->cursor, 0);
@@ -87,7 +89,7 @@ int log_store_drop(struct log_store *log, uint64_t keep_from, uint64_t *ret_firs
         log_index_cut(index, first);
         r = log_files_remove(log->directory, first);
         if (r < 0)
-            return r;
+            return log_keep_failure(log, r);
     }
     if (ret_first_index)
         *ret_first_index = index->first_index;

@@ -60,6 +60,7 @@ struct log_store {
     uint32_t first_file;        /* those before it were dropped, says the floor on disk */
     uint64_t mark_sequence;     /* of the record with the mark ... */
     uint64_t former_mark;       /* ... before that is durable: index of the one that is */
+    int failed;                 /* the error after which nothing is written any more; 0: none */
     struct log_pending *pending;
     struct log_pending **pending_end;
     struct log_content content;
@@ -70,6 +71,12 @@ struct log_store {
 
 /* The library's error as a negative errno. */
 int log_library_error(int error);
+/*
+ * Returns r, the outcome of writing. After an error other than a lack of space nobody knows what is
+ * in the library's buffer, and nothing is written any more: the node is about to end, but what it
+ * had queued on the lane still comes.
+ */
+int log_keep_failure(struct log_store *log, int r);
 /* Puts a record of the kind RECORD_MARK or RECORD_RESET into the buffer. */
 int log_put_mark(struct log_store *log, enum record_kind kind, const struct log_mark *mark);
 /* The bytes of content that fit into one record, whichever place it gets. */

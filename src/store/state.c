@@ -381,12 +381,13 @@ struct state *state_abandon(struct state *state) {
 }
 
 static bool close_trees(struct state *state) {
+    DB *meta = TAKE(state->meta), *keys = TAKE(state->keys);
     int r = 0;
 
-    if (state->meta)
-        r = state->meta->close(state->meta, DB_NOSYNC);
-    if (r != DB_RUNRECOVERY && state->keys)
-        r = state->keys->close(state->keys, DB_NOSYNC);
+    if (meta)
+        r = meta->close(meta, DB_NOSYNC);
+    if (r != DB_RUNRECOVERY && keys)
+        r = keys->close(keys, DB_NOSYNC);
     return r != DB_RUNRECOVERY;
 }
 
@@ -402,8 +403,6 @@ bool state_close_environment(struct state *state) {
         state->environment->close(state->environment, 0);
     }
     state->pages = page_journal_close(state->pages);
-    state->meta = NULL;
-    state->keys = NULL;
     state->environment = NULL;
     state->applied_index = 0;
     state->applied_term = 0;

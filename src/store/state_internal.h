@@ -80,6 +80,14 @@ struct state {
     bool panicked;                /* what the messages say */
 };
 
+/*
+ * False: neither the state nor the one that was to take its place could be kept open. The node is
+ * about to end, but what it had queued on the lanes still comes.
+ */
+static inline bool state_is_open(const struct state *state) {
+    return state->meta; /* opened last, closed first */
+}
+
 /* The negative errno for what Berkeley DB returned; DB_NOTFOUND becomes ERROR_NOT_FOUND. */
 int state_error(int result);
 /* The same for what needs pages in the cache: one that nothing can be written out of, because the

@@ -39,6 +39,8 @@ int state_read(struct state *state, DB *tree, const void *key, size_t key_size, 
                struct buffer *ret) {
     DBT key_thing = {.data = (void *)(uintptr_t)key, .size = (uint32_t)key_size};
 
+    if (!state_is_open(state))
+        return -EIO;
     for (;;) {
         DBT thing = into(ret, size);
         int r = tree->get(tree, state->transaction, &key_thing, &thing, 0);
@@ -135,6 +137,8 @@ static int walk(struct state *state, const void *from, size_t from_size, uint32_
     DBC *cursor;
     int r, close_result;
 
+    if (!state_is_open(state))
+        return -EIO;
     state_shrink(&state->key);
     buffer_reserve(&state->key, from_size);
     r = state_page_error(state->keys->cursor(state->keys, state->transaction, &cursor, 0));
@@ -212,7 +216,7 @@ static int measure_tree(DB *tree, uint64_t *ret_bytes) {
 int state_get_stats(struct state *state, struct state_stats *ret) {
     struct state_stats stats = {.keys = state->key_count};
     DB_MPOOL_STAT *cache;
-    int r = measure_tree(state->keys, &stats.bytes);
+    int r = state_is_open(state) ? measure_tree(state->keys, &stats.bytes) : -EIO;
 
     if (r != 0)
         return r;

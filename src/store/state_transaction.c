@@ -10,6 +10,8 @@
 
 int state_begin(struct state *state) {
     check(!state->transaction);
+    if (!state_is_open(state))
+        return -EIO;
     state->pending_configuration_index = 0;
     state->pending_installed_index = 0;
     state->pending_key_count = state->key_count;
@@ -163,7 +165,7 @@ static int checkpoint(struct state *state, uint64_t *ret_durable_index) {
     DB_LOG_STAT *statistics;
     int r;
 
-    r = foresee_end(state);
+    r = state_is_open(state) ? foresee_end(state) : -EIO;
     if (r == 0)
         r = state_error(environment->log_stat(environment, &statistics, 0));
     if (r != 0)
@@ -190,7 +192,7 @@ int state_checkpoint(struct state *state, uint64_t *ret_durable_index) {
 
     pthread_mutex_lock(&state->environment_lock);
     r = checkpoint(state, ret_durable_index);
-    if (atomic_exchange(&state->in_a_hurry, false))
+    if (state_is_open(state) && atomic_exchange(&state->in_a_hurry, false))
         state_spread_checkpoints(state->environment, true);
     pthread_mutex_unlock(&state->environment_lock);
     return r;

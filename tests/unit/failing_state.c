@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "store/snapshot.h"
+
 int failing_open(struct state **ret, const char *directory, struct failure *failure) {
     struct state_options options = {.directory = directory};
 
@@ -40,6 +42,31 @@ int failing_checkpoint(struct state *state, uint64_t *ret_durable) {
     return FAILING_WITH_SPACE(state_checkpoint(state, ret_durable));
 }
 
+static bool look(void *data, const uint8_t *key, size_t key_size,
+                 const struct state_record *record) {
+    (void)data;
+    (void)key;
+    (void)key_size;
+    (void)record;
+    return true;
+}
+
+/* What a node may have queued on its lanes when the state fails comes before the node ends. */
+static void do_what_was_queued(struct state *state) {
+    struct snapshot *snapshot = NULL;
+    struct state_record record;
+    struct state_stats stats;
+    uint64_t durable;
+
+    (void)state_get(state, "key", 3, &record);
+    (void)state_walk(state, NULL, 0, look, NULL);
+    (void)state_get_stats(state, &stats);
+    if (snapshot_open(&snapshot, state) == 0)
+        snapshot_close(snapshot);
+    (void)state_checkpoint(state, &durable);
+    (void)state_write_back(state);
+}
+
 int failing_close(struct state *state, int r, struct failure *failure) {
     char message[256];
 
@@ -48,6 +75,7 @@ int failing_close(struct state *state, int r, struct failure *failure) {
         return 0;
     }
     state_last_message(state, message, sizeof message);
+    do_what_was_queued(state);
     failure_set(failure, ERROR_INTERNAL, "The state can't be used: %s: %s.",
                 strerror(r < 0 ? -r : EINVAL), message);
     state_abandon(state);

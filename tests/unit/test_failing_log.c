@@ -37,6 +37,7 @@ struct log {
     struct log_recovery recovery;
     struct log_store_options options;
     struct acknowledged *acknowledged;
+    uint64_t marked; /* the last mark that was put, durable or not */
 };
 
 static struct log_store_options options_for(const char *directory, uint64_t run,
@@ -65,16 +66,56 @@ static uint8_t *data_of(uint64_t index) {
     return data;
 }
 
+static struct log_mark mark_at(uint64_t index) {
+    return (struct log_mark){
+        .index = index,
+        .term = 1,
+        .configuration_index = 1,
+        .configuration = (uint8_t *)(uintptr_t)configuration,
+        .configuration_size = sizeof configuration,
+    };
+}
+
+static void must_fail(const char *job, int r) {
+    if (r < 0 && r != -ENOSPC)
+        return;
+    fprintf(stderr, "%s succeeds after another write has failed.\n", job);
+    abort();
+}
+
+/* What a node may have queued on the lane when a write fails comes before the node ends. */
+static int fail_what_was_queued(struct log *log, int error) {
+    uint64_t applied = log->acknowledged->last;
+    struct log_mark mark = mark_at(applied), snapshot = mark_at(applied + SNAPSHOT);
+    struct log_entry entry = {.term = 1, .type = ENTRY_BARRIER, .data = (uint8_t[8]){0}, .size = 8};
+    struct log_store_stats stats;
+
+    if (error == 0)
+        return 0;
+    if (applied > log->marked)
+        must_fail("A mark", log_store_set_mark(log->store, &mark));
+    must_fail("A flush", log_store_flush(log->store));
+    must_fail("A cut", log_store_drop(log->store, applied, NULL));
+    must_fail("A vote", log_store_set_vote(log->store, 9, 9));
+    must_fail("An entry",
+              log_store_append(log->store, log_store_last_index(log->store) + 1, &entry, 1));
+    if (log->marked < SNAPSHOT)
+        must_fail("A reset", log_store_reset(log->store, &snapshot));
+    log_store_get_stats(log->store, &stats);
+    return error;
+}
+
 /* As a node does: what found no space is kept, and goes out when there is some. */
 static int flush(struct log *log, int put) {
     int r = put == -ENOSPC ? 0 : put;
 
     if (r == 0)
         r = log_store_flush(log->store);
-    if (r != -ENOSPC)
-        return r;
-    failing_end();
-    return log_store_flush(log->store);
+    if (r == -ENOSPC) {
+        failing_end();
+        r = log_store_flush(log->store);
+    }
+    return fail_what_was_queued(log, r);
 }
 
 static int append(struct log *log, uint64_t last) {
@@ -103,20 +144,12 @@ static int vote(struct log *log, uint64_t term, uint64_t candidate) {
     return 0;
 }
 
-static struct log_mark mark_at(uint64_t index) {
-    return (struct log_mark){
-        .index = index,
-        .term = 1,
-        .configuration_index = 1,
-        .configuration = (uint8_t *)(uintptr_t)configuration,
-        .configuration_size = sizeof configuration,
-    };
-}
-
 static int mark(struct log *log) {
     struct log_mark mark = mark_at(MARK);
-    int r = flush(log, log_store_set_mark(log->store, &mark));
+    int r;
 
+    log->marked = MARK;
+    r = flush(log, log_store_set_mark(log->store, &mark));
     if (r == 0)
         log->acknowledged->mark = MARK;
     return r;
@@ -127,6 +160,7 @@ static int reset(struct log *log) {
     int r;
 
     log->acknowledged->reset = true;
+    log->marked = SNAPSHOT;
     r = flush(log, log_store_reset(log->store, &mark));
     if (r == 0)
         log->acknowledged->last = log->acknowledged->mark = SNAPSHOT;
@@ -139,10 +173,11 @@ static int drop(struct log *log, uint64_t keep_from) {
 
     log->acknowledged->keep_from = keep_from;
     r = log_store_drop(log->store, keep_from, &first_index);
-    if (r != -ENOSPC)
-        return r;
-    failing_end();
-    return log_store_drop(log->store, keep_from, &first_index);
+    if (r == -ENOSPC) {
+        failing_end();
+        r = log_store_drop(log->store, keep_from, &first_index);
+    }
+    return fail_what_was_queued(log, r);
 }
 
 /* -EBADMSG: an entry is not what was written. */
@@ -175,6 +210,8 @@ static int open_log(struct log *log, struct failure *failure) {
     log->options =
         options_for(log->options.directory, log->options.incarnation + 1, log->acknowledged);
     r = log_store_open(&log->store, &log->options, &log->recovery, failure);
+    if (r == 0)
+        log->marked = log->recovery.mark.index;
     if (r == 0 && log->recovery.last_index < log->acknowledged->last) {
         fprintf(stderr, "An acknowledged entry is lost.\n");
         abort();
