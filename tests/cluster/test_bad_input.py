@@ -8,9 +8,9 @@ import socket
 import struct
 
 import pytest
-from backup_file import crc32c
 from cluster import free_port
 from client import Client, Refused
+from fake_member import checked_frame, receive_checked_frame
 from protocol import peer, raftkv
 from waiting import SANITIZED, wait_until
 
@@ -281,20 +281,6 @@ def hello(cluster, **changes):
         target = message.identity if hasattr(message.identity, name) else message
         setattr(target, name, value)
     return peer.LinkFrame(hello=message)
-
-
-def checked_frame(content):
-    """A frame of the peer port: its length, the checksums of that and of the content."""
-    length = struct.pack(">I", len(content))
-    return length + struct.pack(">II", crc32c(length), crc32c(content)) + content
-
-
-def receive_checked_frame(client):
-    length = client.receive_exactly(4)
-    checksums = struct.unpack(">II", client.receive_exactly(8))
-    content = client.receive_exactly(*struct.unpack(">I", length))
-    assert checksums == (crc32c(length), crc32c(content))
-    return content
 
 
 def answer_to(node, frame):
