@@ -70,7 +70,8 @@ static int check_mover(const struct member *member, const struct identity *mover
                            "The node at %s is %s (member %016llx), not %s (%016llx).",
                            change->peer_address, mover->name, (unsigned long long)mover->member_id,
                            change->name, (unsigned long long)change->member_id);
-    if (mover->cluster_id != member->identity->cluster_id)
+    /* A newcomer may have moved before anything of the cluster reached it. */
+    if (mover->cluster_id != 0 && mover->cluster_id != member->identity->cluster_id)
         return failure_set(failure, ERROR_INVALID_ARGUMENT,
                            "The node %s at %s belongs to another cluster (%016llx).", mover->name,
                            change->peer_address, (unsigned long long)mover->cluster_id);

@@ -158,6 +158,21 @@ static void the_same_node_under_both_addresses_is_moved(void **state) {
     assert_true(change.succeeded);
 }
 
+static void a_newcomer_that_has_heard_nothing_of_the_cluster_yet_is_moved(void **state) {
+    uint64_t id = follower();
+    struct identity newcomer;
+
+    (void)state;
+    come_back_at(id, "10.0.0.9:12", "10.0.0.9:11");
+    world_node(id)->cut = true;
+    move(id);
+    newcomer = world_node(id)->identity;
+    newcomer.cluster_id = 0;
+    answer_as(&newcomer);
+    assert_true(world_run(change_is_done, 1000));
+    assert_true(change.succeeded);
+}
+
 static void one_that_still_answers_where_it_was_is_not_moved(void **state) {
     uint64_t id = follower();
     struct identity there = world_node(id)->identity;
@@ -244,6 +259,7 @@ int main(void) {
         TEST(only_its_addresses_change),
         TEST(moving_again_to_the_same_place_changes_nothing),
         TEST(the_same_node_under_both_addresses_is_moved),
+        TEST(a_newcomer_that_has_heard_nothing_of_the_cluster_yet_is_moved),
         TEST(one_that_still_answers_where_it_was_is_not_moved),
         TEST(a_stranger_is_not_taken_for_it),
         TEST(an_address_of_another_member_is_refused),
