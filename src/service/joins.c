@@ -57,7 +57,6 @@ static struct join *find(struct service *service, uint64_t id) {
 }
 
 static struct join *find_name(struct service *service, const char *name) {
-    joins_forget_old(service);
     for (size_t i = 0; i < JOIN_REQUESTS_MAX; i++)
         if (service->joins->places[i].id != 0 && strcmp(service->joins->places[i].name, name) == 0)
             return &service->joins->places[i];
@@ -221,6 +220,7 @@ void service_join(struct service *service, const struct identity *newcomer, enum
     struct join *join;
     bool is_new;
 
+    joins_forget_old(service);
     if (check_newcomer(service, newcomer, &ret->said) != 0)
         return;
     if (policy == JOIN_NO) {
@@ -273,8 +273,10 @@ void execute_pending(struct call *call) {
 }
 
 static struct join *find_asked_for(struct call *call, const char *name) {
-    struct join *join = find_name(call->service, name);
+    struct join *join;
 
+    joins_forget_old(call->service);
+    join = find_name(call->service, name);
     if (!join)
         call_fail_with(call, ERROR_NOT_FOUND,
                        "No node %s asks to join. One that does asks the leader again every few "
