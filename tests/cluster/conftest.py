@@ -6,8 +6,10 @@ import shutil
 import signal
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 
 sys.dont_write_bytecode = True
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # documents.py
 
 import figures  # noqa: E402
 import pytest  # noqa: E402

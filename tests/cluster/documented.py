@@ -1,18 +1,7 @@
 """Carries out the commands that README.md gives for a disaster, on the nodes of a test."""
 
-import re
-from pathlib import Path
-
 from cluster import RAFTKVCTL, RAFTKVD, run
-
-README = Path(__file__).resolve().parents[2] / "README.md"
-
-
-def commands_below(heading):
-    """The lines of the first block of commands below a heading."""
-    _, _, rest = README.read_text().partition(f"\n### {heading}\n")
-    assert rest, f"README.md has no heading {heading!r}"
-    return re.search(r"\n```\n(.*?)```", rest, re.DOTALL).group(1).splitlines()
+from documents import blocks, section
 
 
 class Operator:
@@ -24,7 +13,8 @@ class Operator:
 
     def carry_out(self, heading):
         """Returns what each command printed."""
-        return [self._command(line.split()) for line in commands_below(heading)]
+        [block] = blocks(section("README.md", f"### {heading}"))
+        return [self._command(line.split()) for line in block.splitlines()]
 
     def _command(self, words):
         if words[:2] == ["rm", "-rf"]:
