@@ -1,32 +1,16 @@
 # bash completion for raftkvctl; installed as /usr/share/bash-completion/completions/raftkvctl.
 # tests/unit/test_pages.py compares the words here with what raftkvctl knows.
 
-# The members' names, asked with the options that stand on the command line so far.
-__raftkvctl_members() {
+# The first column of what raftkvctl lists, asked with the options that stand on the command line so far.
+__raftkvctl_listed() {
     local word options=()
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case $word in
         --endpoints=* | --bus=* | --node=*) options+=("$word") ;;
         esac
     done
-    raftkvctl "${options[@]}" --timeout=1 members --stale 2> /dev/null |
-        while read -r name _ role _; do
-            case $role in voter | non-voter) printf '%s\n' "$name" ;; esac
-        done
-}
-
-# The names of the nodes that ask to join.
-__raftkvctl_pending() {
-    local word options=()
-    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-        case $word in
-        --endpoints=* | --bus=* | --node=*) options+=("$word") ;;
-        esac
-    done
-    raftkvctl "${options[@]}" --timeout=1 members --pending 2> /dev/null |
-        while read -r name _; do
-            [ "$name" = NAME ] || printf '%s\n' "$name"
-        done
+    # Below the members stands "Cluster ID, ...".
+    raftkvctl "${options[@]}" --timeout=1 "$@" 2> /dev/null | awk 'NR > 1 && $2 !~ /,$/ { print $1 }'
 }
 
 _raftkvctl() {
@@ -45,14 +29,15 @@ _raftkvctl() {
     )
     local current=${COMP_WORDS[COMP_CWORD]} command= positional=0 word i words
 
-    # bash splits --option=value at the "="; put it together again.
-    local line=() count=$COMP_CWORD
-    for ((i = 0; i <= count; i++)); do
-        if [ "${COMP_WORDS[i]}" = = ] && [ ${#line[@]} -gt 0 ]; then
-            line[-1]+="=${COMP_WORDS[i + 1]-}"
-            i=$((i + 1))
+    # bash splits --option=host:port at "=" and ":"; put it together again.
+    local line=() glue=
+    for word in "${COMP_WORDS[@]:0:COMP_CWORD+1}"; do
+        if [[ $word == [=:]* && ${#line[@]} -gt 0 ]]; then
+            line[-1]+=$word glue=yes
+        elif [ -n "$glue" ]; then
+            line[-1]+=$word glue=
         else
-            line+=("${COMP_WORDS[i]}")
+            line+=("$word")
         fi
     done
     local COMP_WORDS=("${line[@]}") COMP_CWORD=$((${#line[@]} - 1))
@@ -91,12 +76,13 @@ _raftkvctl() {
     fi
     [ "$positional" = 0 ] || return 0
     case $command in
-    help) mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$current") ;;
-    remove-server | demote-voter | transfer-leadership)
-        mapfile -t COMPREPLY < <(compgen -W "$(__raftkvctl_members)" -- "$current")
-        ;;
-    accept | reject) mapfile -t COMPREPLY < <(compgen -W "$(__raftkvctl_pending)" -- "$current") ;;
-    backup | check) compopt -o filenames && mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
+    help) words=$commands ;;
+    remove-server | demote-voter | transfer-leadership) words=$(__raftkvctl_listed members) ;;
+    accept | reject) words=$(__raftkvctl_listed members --pending) ;;
+    await | cancel) words=$(__raftkvctl_listed operations) ;;
+    backup | check) compopt -o filenames && mapfile -t COMPREPLY < <(compgen -f -- "$current") && return ;;
+    *) return ;;
     esac
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
 }
 complete -F _raftkvctl raftkvctl
