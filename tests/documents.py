@@ -36,3 +36,9 @@ def form(line):
     """A line without what differs from run to run: ids, numbers and the width of columns."""
     line = re.sub(r"\b[0-9a-f]{16}\b", "ID", line)
     return " ".join(re.sub(r"\d+([.,]\d+)*", "N", line).split())
+
+
+def journal_fields():
+    """Of each kind of message in the journal: its id, and the names of its fields, as raftkvd(8) says."""
+    listed = re.findall(r"^_([0-9a-f]{32})_\n\t(.*)$", section("man/raftkvd.8.scd", "# JOURNAL"), re.MULTILINE)
+    return {message_id: re.findall(r"RAFTKV_[A-Z_]+", text) for message_id, text in listed}

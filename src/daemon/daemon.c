@@ -268,6 +268,12 @@ static int peer_receive(void *data, uint64_t from, const uint8_t *message, size_
     return node_receive(daemon->node, from, message, size, ret_reason);
 }
 
+static void peer_describe(void *data, uint64_t member_id, struct journal_event *event) {
+    struct daemon *daemon = data;
+
+    node_describe_peer(daemon->node, member_id, event);
+}
+
 /* ---- starting ---- */
 
 /* Takes as many descriptors as the hard limit allows. Returns how many client connections they are
@@ -365,6 +371,7 @@ static int open_links(struct daemon *daemon) {
                 .announced = peer_announced,
                 .check_welcome = peer_check_welcome,
                 .receive = peer_receive,
+                .describe = peer_describe,
             },
     };
     struct failure failure;

@@ -82,7 +82,7 @@ static void say_not_moved(const struct node *node, const struct change *change,
                           const struct failure *failure) {
     struct journal_event event = JOURNAL_EVENT(MESSAGE_MEMBER_NOT_MOVED);
 
-    node_event(&event, node, 0, change->name);
+    member_event_at(&event, node->member, change->name, change->peer_address);
     journal_with(LOG_WARNING, event.fields, "Member %s says that it is at %s now: %s", change->name,
                  change->peer_address, failure->message);
 }
@@ -201,10 +201,14 @@ void node_announced(struct node *node, const struct identity *from, struct annou
 
 /* ---- telling ---- */
 
+static void add_own_fields(const struct node *node, struct journal_event *event) {
+    member_event_at(event, node->member, node->identity.name, node->identity.peer_address);
+}
+
 static void say_not_found(const struct node *node, const char *text) {
     struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
 
-    node_event(&event, node, 0, node->identity.name);
+    add_own_fields(node, &event);
     journal_with(LOG_WARNING, event.fields,
                  "The cluster does not know yet that this node is at %s: %s",
                  node->identity.peer_address, text);
@@ -217,6 +221,7 @@ static void say(struct node *node, enum error_code code, const char *text) {
     if (strcmp(said, text) == 0)
         return;
     snprintf(said, sizeof node->announcement.said, "%s", text);
+    add_own_fields(node, &event);
     if (is_joining(node))
         journal_with(code == ERROR_OK ? LOG_NOTICE : LOG_WARNING, event.fields,
                      "This node asks to join a cluster: %s", text);

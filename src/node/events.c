@@ -1,6 +1,13 @@
 /* events: the fields of what a node says. */
 #include "node/node_internal.h"
 
+void node_describe_peer(const struct node *node, uint64_t member_id, struct journal_event *event) {
+    const struct server *server = configuration_find(member_configuration(node->member), member_id);
+
+    member_event(event, node->member, server ? server->name : "");
+    journal_field(event, "RAFTKV_MEMBER_ID=%016llx", (unsigned long long)member_id);
+}
+
 void node_event(struct journal_event *event, const struct node *node, uint64_t index,
                 const char *about) {
     if (node->member)

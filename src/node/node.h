@@ -85,6 +85,9 @@ void node_announced(struct node *node, const struct identity *from, struct annou
  * side. */
 int node_check_welcome(struct node *node, const struct identity *from, uint64_t expected,
                        struct failure *failure);
+/* Adds the fields of a message in the journal about a link with this member: the term, its id and
+ * its name, which is empty when it is in no configuration. */
+void node_describe_peer(const struct node *node, uint64_t member_id, struct journal_event *event);
 /*
  * One encoded PeerMessage from an admitted link. 0, or -EBADMSG with a reason: the sender broke the
  * protocol and the link must be closed.

@@ -88,7 +88,7 @@ static int check_identity(const struct member *member, const struct change *chan
 static void say_adding(const struct member *member, const struct server *newcomer) {
     struct journal_event event = JOURNAL_EVENT(MESSAGE_MEMBER_ADDING);
 
-    member_event(&event, member, newcomer->name);
+    member_event_at(&event, member, newcomer->name, newcomer->peer_address);
     journal_with(LOG_NOTICE, event.fields, "Adding member %s at %s.", newcomer->name,
                  newcomer->peer_address);
 }

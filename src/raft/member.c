@@ -57,6 +57,12 @@ void member_event(struct journal_event *event, const struct member *member, cons
         journal_field(event, "RAFTKV_MEMBER=%s", about);
 }
 
+void member_event_at(struct journal_event *event, const struct member *member, const char *about,
+                     const char *peer_address) {
+    member_event(event, member, about);
+    journal_field(event, "RAFTKV_PEER=%s", peer_address);
+}
+
 static void say_state(const struct member *member) {
     static const char *const words[] = {"a follower", "a candidate", "the leader"};
     struct journal_event event = JOURNAL_EVENT(MESSAGE_STATE_CHANGED);

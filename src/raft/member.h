@@ -68,6 +68,9 @@ void member_get_view(const struct member *member, struct member_view *ret);
 /* Adds the fields of a message in the journal that is about elections, members or snapshots: the
  * term, and the name of the member that it is about (NULL: none). */
 void member_event(struct journal_event *event, const struct member *member, const char *about);
+/* The same of one that is, or asks to be, at this address for its peers. */
+void member_event_at(struct journal_event *event, const struct member *member, const char *about,
+                     const char *peer_address);
 /* Says how the attempt to give leadership away ended: with the name of the new leader, or a
  * failure. */
 void member_say_handed_over(const struct member *member, int priority, const char *leader,

@@ -15,7 +15,7 @@ void moving_say(const struct member *member) {
 
     if (!server)
         return;
-    member_event(&event, member, server->name);
+    member_event_at(&event, member, server->name, server->peer_address);
     journal_with(LOG_NOTICE, event.fields, "Member %s is at %s now, and at %s for clients.",
                  server->name, server->peer_address, server->client_address);
 }

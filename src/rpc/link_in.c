@@ -47,9 +47,11 @@ void link_in_close(struct link_in *link) {
 
 /* The fields of what is said of the link. */
 static void take_fields(const struct link_in *link, struct journal_event *event) {
-    journal_field(event, "RAFTKV_PEER=%s", link->address);
+    const struct links_handler *handler = &link->links->handler;
+
     if (link->state == LINK_IN_UP)
-        journal_field(event, "RAFTKV_MEMBER_ID=%016" PRIx64, link->member_id);
+        handler->describe(handler->data, link->member_id, event);
+    journal_field(event, "RAFTKV_PEER=%s", link->address);
 }
 
 /* Closes it because the other side broke the protocol. */

@@ -49,6 +49,13 @@ static void wait_before_dialling(struct link_out *link, uint64_t milliseconds) {
     deadline_start(&link->links->network, &link->deadline, milliseconds);
 }
 
+static void add_fields(const struct link_out *link, struct journal_event *event) {
+    const struct links_handler *handler = &link->links->handler;
+
+    handler->describe(handler->data, link->peer.member_id, event);
+    journal_field(event, "RAFTKV_PEER=%s", link->peer.address);
+}
+
 static void note_failure(struct link_out *link, const struct failure *failure) {
     uint64_t now = uv_now(link->links->network.loop);
     struct journal_event event = JOURNAL_EVENT(MESSAGE_PEER_UNREACHABLE);
@@ -60,8 +67,7 @@ static void note_failure(struct link_out *link, const struct failure *failure) {
     if (strcmp(link->last_failure, failure->message) == 0)
         return;
     snprintf(link->last_failure, sizeof link->last_failure, "%s", failure->message);
-    journal_field(&event, "RAFTKV_MEMBER_ID=%016" PRIx64, link->peer.member_id);
-    journal_field(&event, "RAFTKV_PEER=%s", link->peer.address);
+    add_fields(link, &event);
     /* Who is dialled only because he dialled this node may be anyone, and many. */
     if (link->learned)
         complain(&link->links->complaints, now, &event, "No link to member %016" PRIx64 ": %s",
@@ -110,9 +116,7 @@ static void on_up(void *data, const struct identity *identity,
     move(link, LINK_OUT_UP);
     link->up_since = uv_now(link->links->network.loop);
     if (link->last_failure[0]) {
-        journal_field(&event, "RAFTKV_MEMBER=%s", identity->name);
-        journal_field(&event, "RAFTKV_MEMBER_ID=%016" PRIx64, link->peer.member_id);
-        journal_field(&event, "RAFTKV_PEER=%s", link->peer.address);
+        add_fields(link, &event);
         journal_with(LOG_INFO, event.fields, "Linked to '%s' at %s again.", identity->name,
                      link->peer.address);
     }

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/host.h"
+#include "base/journal.h"
 #include "service/statistics.h"
 
 struct links;
@@ -26,6 +27,7 @@ struct links_handler {
                          struct failure *failure);
     int (*receive)(void *data, uint64_t from, const uint8_t *message, size_t size,
                    const char **ret_reason);
+    void (*describe)(void *data, uint64_t member_id, struct journal_event *event);
 };
 
 struct links_options {

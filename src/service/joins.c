@@ -115,20 +115,10 @@ static int check_newcomer(struct service *service, const struct identity *newcom
     return 0;
 }
 
-static void add_fields(struct journal_event *event, const struct service *service,
-                       const struct join *join) {
-    struct member_view view;
-
-    member_get_view(service->member, &view);
-    journal_field(event, "RAFTKV_TERM=%llu", (unsigned long long)view.term);
-    journal_field(event, "RAFTKV_MEMBER=%s", join->name);
-    journal_field(event, "RAFTKV_PEER=%s", join->peer_address);
-}
-
 static void say_asks(const struct service *service, const struct join *join) {
     struct journal_event event = JOURNAL_EVENT(MESSAGE_JOIN_ASKED);
 
-    add_fields(&event, service, join);
+    member_event_at(&event, service->member, join->name, join->peer_address);
     journal_with(LOG_NOTICE, event.fields,
                  "Node %s at %s asks to join; \"raftkvctl accept %s\" adds it.", join->name,
                  join->peer_address, join->name);
@@ -285,21 +275,23 @@ static struct join *find_asked_for(struct call *call, const char *name) {
     return join;
 }
 
+static void say_decided(const struct service *service, const struct join *join, bool accepted) {
+    struct journal_event event =
+        JOURNAL_EVENT(accepted ? MESSAGE_JOIN_ACCEPTED : MESSAGE_JOIN_REJECTED);
+
+    member_event_at(&event, service->member, join->name, join->peer_address);
+    journal_with(LOG_NOTICE, event.fields, "Node %s at %s, which asks to join, was %s.", join->name,
+                 join->peer_address, accepted ? "accepted" : "rejected");
+}
+
 void execute_accept(struct call *call) {
     struct join *join = find_asked_for(call, call->request->accept->name);
 
     if (!join)
         return;
+    say_decided(call->service, join, true);
     join->rejected = false;
     execute_change(call);
-}
-
-static void say_rejected(const struct service *service, const struct join *join) {
-    struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
-
-    add_fields(&event, service, join);
-    journal_with(LOG_NOTICE, event.fields, "Node %s at %s, which asks to join, was rejected.",
-                 join->name, join->peer_address);
 }
 
 void execute_reject(struct call *call) {
@@ -310,7 +302,7 @@ void execute_reject(struct call *call) {
     if (!join)
         return;
     if (!join->rejected)
-        say_rejected(call->service, join);
+        say_decided(call->service, join, false);
     join->rejected = true;
     response.body_case = RAFTKV__V1__RESPONSE__BODY_REJECT;
     response.reject = &answer;

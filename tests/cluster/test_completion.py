@@ -15,7 +15,7 @@ from waiting import LIMIT, wait_until
 COMPLETIONS = REPOSITORY / "src/client/completion"
 # As the key TAB would, but for all that is possible.
 ZSH = """
-autoload -Uz compinit && fpath=({completions} $fpath) && compinit -D -u
+autoload -Uz compinit && fpath=({completions} $fpath) && compinit -u -d {dump}
 everything() {{ _main_complete; compstate[insert]=all }}
 zle -C everything complete-word everything
 zle-line-init() {{
@@ -60,7 +60,8 @@ class Zsh(Completer):
     def offers(self, *words):
         line = " ".join(words)
         script, answer = self.directory / "complete.zsh", self.directory / "answer"
-        script.write_text(ZSH.format(completions=COMPLETIONS, line=shlex.quote(line), answer=answer))
+        dump = self.directory / "dump"
+        script.write_text(ZSH.format(completions=COMPLETIONS, dump=dump, line=shlex.quote(line), answer=answer))
         ours, theirs = pty.openpty()
         with subprocess.Popen(
             ["zsh", "-f", "-i"], stdin=theirs, stdout=theirs, stderr=theirs, env=self.variables, start_new_session=True

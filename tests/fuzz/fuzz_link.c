@@ -305,6 +305,11 @@ static void feed(struct links *links, struct link_in *link, struct input stream,
     }
 }
 
+static void describe(void *data, uint64_t member_id, struct journal_event *event) {
+    (void)data;
+    journal_field(event, "RAFTKV_MEMBER_ID=%016llx", (unsigned long long)member_id);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static struct links links;
     struct input input = {data, size};
@@ -320,6 +325,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         .admit = admit,
         .announced = announced,
         .receive = receive,
+        .describe = describe,
     };
     if (raw)
         buffer_append(&stream, input.data, input.size);

@@ -4,6 +4,8 @@ import json
 import subprocess
 import threading
 
+from documents import journal_fields
+
 from hosts import LIMIT, NETWORK, Failed, wait_until
 
 
@@ -183,11 +185,23 @@ class Monitor:
         return [body[1][name]["data"] for body in bodies if body[0] == interface and name in body[1]]
 
 
+    def last(self, name):
+        """The value that a property of the node has come to in the end; None: it has not changed."""
+        return (self.changed("org.raftkv1.Node", name) or [None])[-1]
+
+
 def test_properties_change_as_leadership_moves(cluster):
-    target = cluster.followers()[0]
-    with Monitor(target) as monitor:
+    leader = cluster.leader()
+    target, bystander = cluster.followers()
+    with Monitor(leader) as old, Monitor(target) as new, Monitor(bystander) as third:
         target.ctl("transfer-leadership", target.name)
-        wait_until("the node says that it leads", lambda: "leader" in monitor.changed("org.raftkv1.Node", "State"))
+        for monitor in (old, new, third):
+            wait_until("it names the new leader", lambda: monitor.last("Leader") == target.name)
+            wait_until("it is in the new term", lambda: monitor.last("Term") == monitor.node.status()["term"])
+        wait_until("the new leader says so", lambda: new.last("State") == "leader")
+        wait_until("the old one does no longer", lambda: old.last("State") == "follower")
+        assert "leader" not in third.changed("org.raftkv1.Node", "State")
+        assert new.last("Term") == old.last("Term") == third.last("Term")
 
 
 def test_a_node_that_is_removed_ends_and_is_not_started_again(cluster, make_node):
@@ -239,3 +253,17 @@ def test_a_node_on_a_host_with_a_new_address_is_found_there(cluster):
         cluster.wait_until_equal()
         cluster.assert_serves()
     assert leader.is_active()
+
+
+def test_what_the_nodes_said_has_the_fields_that_are_documented(cluster):
+    """The last test here: after all that the others did to the nodes."""
+    documented, kinds = journal_fields(), set()
+    for node in cluster.nodes:
+        lines = node.host.run("journalctl", "--output=json", "_COMM=raftkvd").splitlines()
+        for message in (json.loads(line) for line in lines):
+            if message.get("MESSAGE_ID") not in documented:  # systemd says something of the unit, too
+                continue
+            fields = {name for name in message if name.startswith("RAFTKV_")}
+            assert fields == {"RAFTKV_NODE", *documented[message["MESSAGE_ID"]]}, message
+            kinds.add(message["MESSAGE_ID"])
+    assert len(kinds) >= 10, kinds

@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 
+#include "journal_fields.h"
+
 struct world world;
 
 struct world_node *world_node(uint64_t id) {
@@ -317,6 +319,7 @@ static void check_message(void *data, int priority, const char *message, const c
     (void)priority;
     for (size_t i = 0; i < count; i++)
         named = named || strncmp(fields[i], "RAFTKV_TERM=", 12) == 0;
+    assert_fields_are_documented(message, fields, count);
     if (!named)
         fail_msg("'%s' has no field that names the term", message);
 }

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "journal_fields.h"
 #include "raft/member_internal.h"
 #include "test_directories.h"
 
@@ -607,6 +608,7 @@ static void check_journal(void *data, int priority, const char *message, const c
     for (size_t i = 0; i < count; i++)
         named = named || strncmp(fields[i], "RAFTKV_TERM=", 12) == 0 ||
                 strncmp(fields[i], "RAFTKV_CLUSTER=", 15) == 0;
+    assert_fields_are_documented(message, fields, count);
     if (!named)
         fail_msg("'%s' has no field that names the term or the cluster", message);
     if (getenv("RAFTKV_TEST_JOURNAL"))

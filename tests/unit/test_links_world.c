@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "base/journal.h"
+#include "journal_fields.h"
 
 /* ---- nodes ---- */
 
@@ -75,6 +76,13 @@ static int on_receive(void *data, uint64_t from, const uint8_t *message, size_t 
     return 0;
 }
 
+static void on_describe(void *data, uint64_t member_id, struct journal_event *event) {
+    (void)data;
+    journal_field(event, "RAFTKV_TERM=1");
+    journal_field(event, "RAFTKV_MEMBER=node%llu", (unsigned long long)member_id);
+    journal_field(event, "RAFTKV_MEMBER_ID=%016llx", (unsigned long long)member_id);
+}
+
 void node_start(struct world *world, size_t n, unsigned port) {
     struct node *node = &world->nodes[n];
     struct links_options options = {.loop = &world->loop};
@@ -87,7 +95,8 @@ void node_start(struct world *world, size_t n, unsigned port) {
                                              .admit = on_admit,
                                              .announced = on_announced,
                                              .check_welcome = on_check_welcome,
-                                             .receive = on_receive};
+                                             .receive = on_receive,
+                                             .describe = on_describe};
     snprintf(address, sizeof address, "127.0.0.1:%u", port);
     options.listen = address;
     assert_int_equal(links_open(&node->links, &options, &failure), 0);
@@ -356,6 +365,7 @@ static void count_warnings(void *data, int priority, const char *message, const 
                            size_t count) {
     struct world *world = data;
 
+    assert_fields_are_documented(message, fields, count);
     if (count == 0 || strncmp(fields[count - 1], "RAFTKV_", 7) != 0)
         fail_msg("'%s' has no field that says of whom", message);
     if (priority <= LOG_WARNING)

@@ -175,6 +175,24 @@ def check_configuration(page, raftkvd):
                 yield f"raftkv.conf.5: [{name}] {key}= does not say that allowed is {allowed}"
 
 
+# ---- the journal ----
+
+
+def check_journal(page, ids, catalog):
+    defined = re.findall(r'^#define MESSAGE_\w+ "MESSAGE_ID=(.*)"$', ids, re.MULTILINE)
+    journal = section(page, "JOURNAL")
+    listed = dict(re.findall(r"^_([0-9a-f]{32})_\n\t(.*)$", journal, re.MULTILINE))
+    yield from compare("raftkvd.8, JOURNAL", set(listed), set(defined))
+    kinds, _, fields = journal.partition("\n## Fields\n")
+    used = set(re.findall(r"RAFTKV_[A-Z_]+", kinds)) - {"RAFTKV_NODE"}
+    explained = {name for line in re.findall(r"^RAFTKV_.*$", fields, re.MULTILINE) for name in line.split(", ")}
+    yield from compare("raftkvd.8, Fields", explained, used)
+    for entry in re.split(r"^-- ", catalog, flags=re.MULTILINE)[1:]:
+        for name in re.findall(r"@(RAFTKV_\w+)@", entry):
+            if name not in listed.get(entry[:32], "") and name != "RAFTKV_NODE":
+                yield f"raftkv.catalog: {entry[:32]} uses {name}, which the message does not have"
+
+
 # ---- D-Bus ----
 
 
@@ -209,6 +227,7 @@ def main():
         ),
         *check_raftkvd(text("man/raftkvd.8.scd"), raftkvd),
         *check_exit_statuses_of_raftkvd(text("man/raftkvd.8.scd"), raftkvd),
+        *check_journal(text("man/raftkvd.8.scd"), text("src/base/message_ids.h"), text("systemd/raftkv.catalog")),
         *check_errors(bus_page, text("src/base/error.c")),
         *check_configuration(text("man/raftkv.conf.5.scd"), raftkvd),
         *check_bench(text("man/raftkv-bench.1.scd"), raftkv_bench),

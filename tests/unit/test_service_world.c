@@ -3,6 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/journal.h"
+#include "journal_fields.h"
+
 struct world world;
 
 /* ---- the host ---- */
@@ -80,6 +83,14 @@ size_t run_jobs(void) {
 }
 
 /* ---- the member ---- */
+
+void member_event_at(struct journal_event *event, const struct member *member, const char *about,
+                     const char *peer_address) {
+    (void)member;
+    journal_field(event, "RAFTKV_TERM=%llu", (unsigned long long)world.view.term);
+    journal_field(event, "RAFTKV_MEMBER=%s", about);
+    journal_field(event, "RAFTKV_PEER=%s", peer_address);
+}
 
 void member_get_view(const struct member *member, struct member_view *ret) {
     (void)member;
@@ -271,6 +282,12 @@ static void add_log_entries(void *data, struct statistics *statistics) {
 
 /* ---- setup ---- */
 
+static void check_message(void *data, int priority, const char *message, const char *const *fields,
+                          size_t count) {
+    (void)data, (void)priority;
+    assert_fields_are_documented(message, fields, count);
+}
+
 static void add_server(uint64_t id, const char *name, const char *peer, const char *client) {
     struct server *server = &world.configuration.servers[world.configuration.count++];
 
@@ -285,6 +302,7 @@ int world_setup(void **state) {
         .node = &world.node, .host = &world.host, .identity = &world.identity};
 
     (void)state;
+    journal_set_sink(check_message, NULL, "console");
     memset(&world, 0, sizeof world);
     world.host = (struct host){
         .now = host_now,
