@@ -124,6 +124,23 @@ static void say_asks(const struct service *service, const struct join *join) {
                  join->peer_address, join->name);
 }
 
+/* By whom: an administrator, or AllowJoin=. */
+static void say_accepted(const struct service *service, const struct join *join, const char *by) {
+    struct journal_event event = JOURNAL_EVENT(MESSAGE_JOIN_ACCEPTED);
+
+    member_event_at(&event, service->member, join->name, join->peer_address);
+    journal_with(LOG_NOTICE, event.fields, "Node %s at %s, which asks to join, was accepted by %s.",
+                 join->name, join->peer_address, by);
+}
+
+static void say_rejected(const struct service *service, const struct join *join) {
+    struct journal_event event = JOURNAL_EVENT(MESSAGE_JOIN_REJECTED);
+
+    member_event_at(&event, service->member, join->name, join->peer_address);
+    journal_with(LOG_NOTICE, event.fields, "Node %s at %s, which asks to join, was rejected.",
+                 join->name, join->peer_address);
+}
+
 /* NULL: there are too many. */
 static struct join *take_note(struct service *service, const struct identity *newcomer) {
     struct join *join = find(service, newcomer->member_id);
@@ -187,6 +204,9 @@ static void add(struct service *service, struct join *join, enum join_policy pol
         request->add_nonvoter->peer_address = xstrdup(join->peer_address);
     }
     join->adding = true;
+    if (join->failure.code == ERROR_OK) /* the first time */
+        say_accepted(service, join,
+                     policy == JOIN_VOTER ? "AllowJoin=voter" : "AllowJoin=nonvoter");
     service_handle_for(service, request, &caller);
 }
 
@@ -214,9 +234,10 @@ void service_join(struct service *service, const struct identity *newcomer, enum
     if (check_newcomer(service, newcomer, &ret->said) != 0)
         return;
     if (policy == JOIN_NO) {
-        reply(ret, ERROR_PERMISSION_DENIED,
-              "The cluster takes nobody in who asks (AllowJoin=no); an administrator can add %s.",
-              newcomer->name);
+        reply(
+            ret, ERROR_PERMISSION_DENIED,
+            "%s, the leader, takes nobody in who asks (AllowJoin=no); an administrator can add %s.",
+            service->identity->name, newcomer->name);
         return;
     }
     is_new = !find(service, newcomer->member_id);
@@ -275,21 +296,12 @@ static struct join *find_asked_for(struct call *call, const char *name) {
     return join;
 }
 
-static void say_decided(const struct service *service, const struct join *join, bool accepted) {
-    struct journal_event event =
-        JOURNAL_EVENT(accepted ? MESSAGE_JOIN_ACCEPTED : MESSAGE_JOIN_REJECTED);
-
-    member_event_at(&event, service->member, join->name, join->peer_address);
-    journal_with(LOG_NOTICE, event.fields, "Node %s at %s, which asks to join, was %s.", join->name,
-                 join->peer_address, accepted ? "accepted" : "rejected");
-}
-
 void execute_accept(struct call *call) {
     struct join *join = find_asked_for(call, call->request->accept->name);
 
     if (!join)
         return;
-    say_decided(call->service, join, true);
+    say_accepted(call->service, join, "an administrator");
     join->rejected = false;
     execute_change(call);
 }
@@ -302,7 +314,7 @@ void execute_reject(struct call *call) {
     if (!join)
         return;
     if (!join->rejected)
-        say_decided(call->service, join, false);
+        say_rejected(call->service, join);
     join->rejected = true;
     response.body_case = RAFTKV__V1__RESPONSE__BODY_REJECT;
     response.reject = &answer;

@@ -56,6 +56,7 @@ def test_a_node_is_added_at_once_where_that_is_allowed(make_cluster, policy, rol
     cluster = make_cluster(1, [f"AllowJoin={policy}"])
     node = joiner(cluster, "joiner", also=[f"127.0.0.1:{free_port()}"])
     wait_for_role(cluster, node, role)
+    assert f"which asks to join, was accepted by AllowJoin={policy}." in cluster.nodes[0].said()
     cluster.wait_until_all_are_equal()
     cluster.assert_serves()
     assert pending(cluster) == []
@@ -80,7 +81,7 @@ def test_several_nodes_join_at_the_same_time(make_cluster):
 def test_nobody_is_added_who_asks_a_cluster_that_allows_it_to_nobody(make_cluster):
     cluster = make_cluster(1, ["AllowJoin=no"])
     node = joiner(cluster, "joiner")
-    wait_until("it is told so", lambda: "AllowJoin=no" in node.said())
+    wait_until("it is told so", lambda: "nodeA, the leader, takes nobody in who asks (AllowJoin=no)" in node.said())
     assert pending(cluster) == [] and list(roles(cluster)) == ["nodeA"]
     assert node.status().role == raftkv.ROLE_NONE
     cluster.add(node)  # an administrator can

@@ -195,13 +195,15 @@ def test_properties_change_as_leadership_moves(cluster):
     target, bystander = cluster.followers()
     with Monitor(leader) as old, Monitor(target) as new, Monitor(bystander) as third:
         target.ctl("transfer-leadership", target.name)
+        expected = (target.name, target.status()["term"])
         for monitor in (old, new, third):
-            wait_until("it names the new leader", lambda: monitor.last("Leader") == target.name)
-            wait_until("it is in the new term", lambda: monitor.last("Term") == monitor.node.status()["term"])
-        wait_until("the new leader says so", lambda: new.last("State") == "leader")
-        wait_until("the old one does no longer", lambda: old.last("State") == "follower")
+            wait_until(
+                f"{monitor.node.name} has announced its leader and term",
+                lambda: (monitor.last("Leader"), monitor.last("Term")) == expected,
+            )
+        wait_until("the new leader says that it leads", lambda: new.last("State") == "leader")
+        wait_until("the old one says that it follows", lambda: old.last("State") == "follower")
         assert "leader" not in third.changed("org.raftkv1.Node", "State")
-        assert new.last("Term") == old.last("Term") == third.last("Term")
 
 
 def test_a_node_that_is_removed_ends_and_is_not_started_again(cluster, make_node):
