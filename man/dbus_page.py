@@ -33,17 +33,18 @@ service-log-level* shows and changes how much the node logs.
 
 # PERMISSIONS
 
-Anyone may read a node's properties and status. Root and the daemon's user may do everything. On the system bus, *polkit*(8)
+Anyone may read a node's properties, status and statistics, and see and await its operations. Root and the daemon's user may do everything. On the system bus, *polkit*(8)
 decides about others:
 
 *org.raftkv1.read-keys*
-	Read keys and values, and the members.
+	Read keys and values, all of them in a backup, the members, and who asks to join.
 
 *org.raftkv1.write-keys*
 	Change and delete keys.
 
 *org.raftkv1.manage-cluster*
-	Change the members, hand leadership over, compact the log, set the level of the log.
+	Change the members, hand leadership over, have it confirmed, write a barrier, compact the log, cancel operations, set how
+	much the node logs.
 
 By default administrators may do all that after they have authenticated. For example, to let the members of the group
 _operators_ write, in a file in _/etc/polkit-1/rules.d_:

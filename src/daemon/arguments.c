@@ -13,7 +13,7 @@
 #include "daemon/options.h"
 
 static int help(void) {
-    fputs("raftkvd [OPTIONS] NAME\n"
+    fputs("Usage: raftkvd [OPTION...] NAME\n"
           "\n"
           "Runs the node NAME of a replicated key-value store.\n"
           "\n"

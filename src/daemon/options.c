@@ -44,12 +44,14 @@ const struct option_key option_keys[KEY_COUNT] = {
                        "Makes a cluster of one out of an empty data directory; safe to leave.",
                        .reloads = false},
     [KEY_JOIN] = {"Node", "Join", OPTION_ADDRESSES, AT(join), "<nobody>", 0, 0,
-                  "Nodes to ask to be taken into their cluster, with an empty data directory; safe "
-                  "to leave.",
+                  "Nodes (HOST:PORT ...) to ask to be taken into their cluster, with an empty data "
+                  "directory; safe to leave.",
                   .reloads = false},
-    [KEY_ALLOW_JOIN] = {"Node", "AllowJoin", OPTION_POLICY, AT(allow_join), "ask", 0, 0,
-                        "What becomes of nodes that ask this one, as leader, to be taken in.",
-                        .reloads = true},
+    [KEY_ALLOW_JOIN] =
+        {"Node", "AllowJoin", OPTION_POLICY, AT(allow_join), "ask", 0, 0,
+         "What becomes of nodes that ask this one, as leader, to be taken in: no, ask, "
+         "nonvoter or voter.",
+         .reloads = true},
     [KEY_MAX_CONNECTIONS] = {"Node", "MaxConnections", OPTION_COUNT, AT(max_connections), "10000",
                              1, CLIENT_CONNECTIONS_MAX, "Client connections at a time.",
                              .reloads = true},
@@ -68,7 +70,7 @@ const struct option_key option_keys[KEY_COUNT] = {
                           "How long a stop may wait for what is under way.", .reloads = true},
     [KEY_RESERVE_BYTES] = {"Node", "ReserveBytes", OPTION_SIZE, AT(reserve_bytes), "64M", 32 * MIB,
                            65536 * MIB,
-                           "Free space on the disk below which writes that need more are refused.",
+                           "Free space that the disk has to keep; with less, a leader hands over.",
                            true},
     [KEY_ELECTION_TIMEOUT] = {"Raft", "ElectionTimeoutSec", OPTION_SPAN, AT(election_timeout), "1s",
                               50, 60000,
