@@ -4,7 +4,7 @@ import json
 import subprocess
 import threading
 
-from documents import journal_fields
+from documents import blocks, journal_fields, section
 
 from hosts import LIMIT, NETWORK, Failed, wait_until
 
@@ -33,11 +33,8 @@ ACTIONS = {
     "write-keys": ("KV.Put", "ss", "secret", "other"),
     "manage-cluster": ("Cluster.TransferLeadership", "s", ""),
 }
-RULE = """polkit.addRule(function(action, subject) {
-    if (action.id == "org.raftkv1.read-keys" && subject.user == "nobody")
-        return polkit.Result.YES;
-});
-"""
+# The example of org.raftkv1(5), for the group of the user nobody.
+[RULE] = [rule.replace("operators", "nogroup") for rule in blocks(section("man/dbus_page.py", "# PERMISSIONS"))]
 
 
 def refusal(node, action):
@@ -63,13 +60,11 @@ def test_an_unprivileged_user_sees_the_status_and_nothing_else(cluster):
 
 def test_a_rule_of_polkit_permits_what_it_names(cluster):
     node = cluster.followers()[0]
-    node.call("KV.Put", "ss", "secret", "value")
     rule = "/etc/polkit-1/rules.d/50-raftkv-test.rules"
     node.host.write(rule, RULE)
     try:
-        wait_until("reading is permitted",
-                   lambda: node.call(*ACTIONS["read-keys"], user="nobody") == 's "value"')  # fmt: skip
-        assert "org.raftkv1.write-keys" in refusal(node, "write-keys")
+        wait_until("writing is permitted", lambda: node.call(*ACTIONS["write-keys"], user="nobody").startswith("t "))
+        assert "org.raftkv1.read-keys" in refusal(node, "read-keys")
     finally:
         node.host.run("rm", rule)
 
@@ -268,4 +263,4 @@ def test_what_the_nodes_said_has_the_fields_that_are_documented(cluster):
             fields = {name for name in message if name.startswith("RAFTKV_")}
             assert fields == {"RAFTKV_NODE", *documented[message["MESSAGE_ID"]]}, message
             kinds.add(message["MESSAGE_ID"])
-    assert len(kinds) >= 10, kinds
+    assert len(kinds) >= 6, kinds  # the begin of the cluster alone
