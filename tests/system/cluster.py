@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 
 from hosts import LIMIT, Failed, wait_until
 
@@ -139,6 +140,11 @@ class Cluster:
             lambda: all(node.status()["applied_index"] >= revision for node in self.running()),
         )
 
+    def journals(self, since):
+        """What each node said since then (as journalctl takes it)."""
+        said = [(node, node.journal(f"--since={since}", "--output=short-precise")) for node in self.nodes]
+        return "\n".join(f"{node.name} said:\n{text}" for node, text in said)
+
     def assert_serves(self):
         """What is written through each running node is read through each of the others."""
         nodes = self.running()
@@ -155,7 +161,8 @@ class Load:
     def __init__(self, cluster, host):
         self.cluster, self.host = cluster, host
         self.written = 0
-        self.failures = []
+        self.failure = None
+        self.began = f"@{int(time.time())}"
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self._write)
 
@@ -168,7 +175,7 @@ class Load:
                 )  # fmt: skip
                 self.written += 1
             except Failed as failure:
-                self.failures.append(failure)
+                self.failure = f"at {time.strftime('%H:%M:%S')}: {failure}"
                 return
 
     def __enter__(self):
@@ -182,5 +189,10 @@ class Load:
     def wait_for(self, more):
         """Waits until so many more keys have been written."""
         wanted = self.written + more
-        wait_until("the load goes on", lambda: self.written >= wanted or self.failures)
-        assert not self.failures, self.failures[0]
+        wait_until("the load goes on", lambda: self.written >= wanted or self.failure)
+        self.assert_whole()
+
+    def assert_whole(self):
+        """No command failed so far."""
+        if self.failure:
+            raise AssertionError(f"{self.failure}\n{self.cluster.journals(self.began)}")

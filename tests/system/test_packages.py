@@ -39,7 +39,7 @@ def test_an_upgrade_node_by_node_loses_no_request(cluster, packages, work):
             cluster.leader()
             cluster.wait_until_equal()
             load.wait_for(10)
-    assert not load.failures, load.failures[0]
+    load.assert_whole()
     for node in cluster.nodes:
         version = node.host.run("dpkg-query", "--show", "--showformat=${Version}", "raftkv")
         assert version.endswith("+newer")
