@@ -10,6 +10,7 @@
 #include "base/address.h"
 #include "base/limits.h"
 #include "base/memory.h"
+#include "base/version.h"
 
 enum {
     OPTION_ENDPOINTS = 256,
@@ -192,7 +193,7 @@ int bench_options_parse(struct bench_options *options, const char *program,
             return 1;
         }
         if (c == OPTION_VERSION) {
-            printf("%s " RAFTKV_VERSION "\n", program);
+            printf("%s %s\n", program, raftkv_version);
             return 1;
         }
         if (take_option(options, c, optarg) < 0)

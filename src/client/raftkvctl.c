@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/version.h"
 #include "client/commands.h"
 #include "client/options.h"
 
@@ -43,7 +44,7 @@ static int run(const struct arguments *arguments) {
 
 static int dispatch(const struct arguments *arguments) {
     if (arguments->version) {
-        puts("raftkvctl " RAFTKV_VERSION);
+        printf("raftkvctl %s\n", raftkv_version);
         return 0;
     }
     if (arguments->help) {

@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "base/address.h"
+#include "base/version.h"
 #include "daemon/options.h"
 
 static int help(void) {
@@ -63,10 +64,10 @@ static int version(void) {
 
     db_version(&major, &minor, &patch);
     /* libraft does not export its own raft_version_number(). */
-    printf("raftkvd " RAFTKV_VERSION "\n"
+    printf("raftkvd %s\n"
            "libraft %d.%d.%d, libuv %s, protobuf-c %s, Berkeley DB %d.%d.%d\n",
-           RAFT_VERSION_MAJOR, RAFT_VERSION_MINOR, RAFT_VERSION_RELEASE, uv_version_string(),
-           protobuf_c_version(), major, minor, patch);
+           raftkv_version, RAFT_VERSION_MAJOR, RAFT_VERSION_MINOR, RAFT_VERSION_RELEASE,
+           uv_version_string(), protobuf_c_version(), major, minor, patch);
     return EXIT_SUCCESS;
 }
 

@@ -194,6 +194,7 @@ static void turn_check(uv_check_t *handle) {
 
 /* ---- status ---- */
 
+/* debian/raftkv.postinst waits while a node is "without a leader". */
 static void describe(void *data, char *text, size_t size) {
     struct daemon *daemon = data;
     Raftkv__V1__MemberStatus *status = service_local_status(node_service(daemon->node));

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/version.h"
 #include "format/backup.h"
 #include "node/node_internal.h"
 
@@ -130,11 +131,12 @@ static void run_next(struct job *job) {
 
 static void run_open(struct job *job) {
     struct backup *backup = container_of(job, struct backup, job);
-    struct backup_header header = {.cluster_id = backup->cluster_id, .version = RAFTKV_VERSION};
+    struct backup_header header = {.cluster_id = backup->cluster_id};
 
     backup->result = snapshot_open(&backup->snapshot, backup->node->state);
     if (backup->result != 0)
         return;
+    snprintf(header.version, sizeof header.version, "%s", raftkv_version);
     header.snapshot = *snapshot_header(backup->snapshot);
     backup->index = header.snapshot.index;
     backup->total = header.snapshot.bytes_estimate;

@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/memory.h"
+#include "base/version.h"
 #include "service/internal.h"
 #include "service/response.h"
 
@@ -32,7 +33,7 @@ Raftkv__V1__MemberStatus *service_local_status(struct service *service) {
     status->last_index = view.last_index;
     status->lag = distance(view.applied_index, view.commit_index);
     status->answers = true;
-    status->version = xstrdup(RAFTKV_VERSION);
+    status->version = xstrdup(raftkv_version);
     status->peer_address = xstrdup(service->identity->peer_address);
     status->client_address = xstrdup(service->identity->client_address);
     status->cluster_id = service->identity->cluster_id;

@@ -5,6 +5,7 @@
 
 #include "base/address.h"
 #include "base/limits.h"
+#include "base/version.h"
 
 /* kv_list() may continue behind the last key of a page: that key and one more byte. */
 enum { CONTINUATION_SIZE_MAX = KEY_SIZE_MAX + 1, EXCERPT_MAX = 64 };
@@ -155,7 +156,7 @@ static int validate_body(const Raftkv__V1__Request *request, struct failure *fai
     default:
         return failure_set(failure, ERROR_UNSUPPORTED,
                            "The request has no body that raftkv %s knows; exactly one must be set.",
-                           RAFTKV_VERSION);
+                           raftkv_version);
     }
 }
 
@@ -164,7 +165,7 @@ int validate_request(const Raftkv__V1__Request *request, struct failure *failure
     if (request->body_case == RAFTKV__V1__REQUEST__BODY__NOT_SET || !request->put)
         return failure_set(failure, ERROR_UNSUPPORTED,
                            "The request has no body that raftkv %s knows; exactly one must be set.",
-                           RAFTKV_VERSION);
+                           raftkv_version);
     if (request->timeout_ms > REQUEST_TIMEOUT_MAX_MS)
         return failure_set(failure, ERROR_INVALID_ARGUMENT,
                            "The timeout is %u ms; it is at most %d ms (0: %d ms).",

@@ -1,17 +1,17 @@
 """The packages under test: built from this repository, installed on hosts as an administrator does."""
 
-import re
-import shutil
 import subprocess
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NAMES = ("raftkv", "raftkv-client")
+NEWER = "+newer"  # what scripts/package --newer adds to the version
 
 
 class Packages:
-    def __init__(self, files):
-        self.files = [Path(file) for file in files]  # one of each of NAMES
+    def __init__(self, files, newer=None):
+        self.files = files  # one of each of NAMES
+        self.newer = newer  # the same packages of a higher version, with programs that say so
 
     def install(self, host):
         """apt finds the dependencies among what the root file system has in store."""
@@ -23,26 +23,15 @@ class Packages:
             *(f"/tmp/{file.name}" for file in self.files), limit=120,
         )  # fmt: skip
 
-    def newer(self, directory):
-        """The same under a higher version."""
-        files = []
-        directory.mkdir()
-        for name, file in zip(NAMES, self.files):
-            tree = directory / name
-            subprocess.run(["dpkg-deb", "--raw-extract", file, tree], check=True)
-            control = tree / "DEBIAN" / "control"
-            control.write_text(re.sub(r"(?m)^(Version: .*)$", r"\1+newer", control.read_text()))
-            files.append(directory / f"{name}_newer.deb")
-            subprocess.run(["dpkg-deb", "--build", "--root-owner-group", "-Znone", tree, files[-1]],
-                           check=True, stdout=subprocess.DEVNULL)  # fmt: skip
-            shutil.rmtree(tree)
-        return Packages(files)
-
 
 def in_directory(directory):
-    return Packages(next(directory.glob(f"{name}_*.deb")) for name in NAMES)
+    """What scripts/package --newer has put there."""
+    files = [file for name in NAMES for file in directory.glob(f"{name}_*.deb")]
+    newer = [file for file in files if NEWER in file.name]
+    assert len(files) == 2 * len(newer) == 2 * len(NAMES), f"{directory} is not from scripts/package --newer: {files}"
+    return Packages([file for file in files if file not in newer], Packages(newer))
 
 
 def build(directory):
-    subprocess.run([REPOSITORY / "scripts/package", directory], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([REPOSITORY / "scripts/package", directory, "--newer"], check=True, stdout=subprocess.DEVNULL)
     return in_directory(directory)

@@ -1,5 +1,6 @@
 """What the packages do to hosts on which nodes run."""
 
+import json
 import shutil
 import subprocess
 
@@ -7,6 +8,7 @@ import pytest
 
 from cluster import Load, Node
 from hosts import Host, wait_until
+from packages import NEWER
 
 
 @pytest.fixture
@@ -28,23 +30,44 @@ def test_lintian_finds_no_error_in_the_packages(packages):
     assert result.returncode == 0, result.stdout
 
 
-def test_an_upgrade_node_by_node_loses_no_request(cluster, packages, work):
-    newer = packages.newer(work / "newer")
+def installed_version(node):
+    return node.host.run("raftkvd", "--version").split()[1]
+
+
+def versions(asked):
+    """What a node's status says that each member runs."""
+    members = json.loads(asked.ctl("--output=json", "status"))["members"]
+    return {member["name"]: member["version"] for member in members}
+
+
+def wait_for_versions(cluster):
+    """Every node's status shows that each node runs what is installed on its host."""
+    installed = {node.name: installed_version(node) for node in cluster.nodes}
+    wait_until(f"the nodes show {installed}", lambda: all(versions(node) == installed for node in cluster.nodes))
+    return installed
+
+
+def assert_has_all(node, load):
+    assert node.ctl("--output=json", "list", "--limit=100000", "load-").count('"key"') == load.written
+
+
+def test_an_upgrade_node_by_node_loses_no_request(cluster, packages):
+    seen = []
     with Load(cluster, cluster.nodes[0].host) as load:
         for node in [*cluster.followers(), cluster.leader()]:
             process = node.show("MainPID")
             load.wait_for(10)
-            newer.install(node.host)
+            packages.newer.install(node.host)
             wait_until("it runs as another process", lambda: node.answers() and node.show("MainPID") != process)
             cluster.leader()
             cluster.wait_until_equal()
+            seen.append(len(set(wait_for_versions(cluster).values())))
             load.wait_for(10)
     load.assert_whole()
+    assert seen == [2, 2, 1], "versions that ran together"
     for node in cluster.nodes:
-        version = node.host.run("dpkg-query", "--show", "--showformat=${Version}", "raftkv")
-        assert version.endswith("+newer")
-        count = node.ctl("--output=json", "list", "--limit=10000", "load-").count('"key"')
-        assert count == load.written
+        assert installed_version(node).endswith(NEWER)
+        assert_has_all(node, load)
 
 
 def test_an_installation_starts_and_enables_nothing(host):
@@ -53,12 +76,12 @@ def test_an_installation_starts_and_enables_nothing(host):
     assert host.run("getent", "passwd", "raftkv").split(":")[6].strip() == "/usr/sbin/nologin"
 
 
-def test_an_upgrade_starts_no_node_that_was_stopped(host, packages, work):
+def test_an_upgrade_starts_no_node_that_was_stopped(host, packages):
     node = Node("alone", host, settings=["Bootstrap=yes"])
     node.configure()
     node.systemctl("start")
     node.systemctl("stop")
-    packages.newer(work / "again").install(host)
+    packages.newer.install(host)
     assert not node.is_active()
     node.systemctl("start")
     wait_until("it leads", node.leads)

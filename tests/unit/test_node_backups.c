@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/version.h"
 #include "format/backup.h"
 #include "node/node_internal.h"
 
@@ -196,7 +197,7 @@ static void a_backup_is_of_one_index_whatever_is_written_meanwhile(void **state)
                      0);
     assert_int_equal(header.cluster_id, 77);
     assert_int_equal(header.snapshot.index, KEYS);
-    assert_string_equal(header.version, RAFTKV_VERSION);
+    assert_string_equal(header.version, raftkv_version);
     backup_header_deinit(&header);
     snapshot_reader_init(&reader, KEYS);
     for (uint64_t sequence = 1;; sequence++) {

@@ -1,6 +1,7 @@
 /* Status, members, and the changes of membership and leadership. */
 #include <string.h>
 
+#include "base/version.h"
 #include "test_service_world.h"
 
 static void answer_status(size_t n, uint64_t id, uint64_t commit_index, uint64_t applied_index) {
@@ -44,7 +45,7 @@ static void status_is_local_and_needs_no_leader(void **state) {
     assert_int_equal(self->last_index, 21);
     assert_int_equal(self->lag, 2);
     assert_true(self->answers);
-    assert_string_equal(self->version, RAFTKV_VERSION);
+    assert_string_equal(self->version, raftkv_version);
     assert_string_equal(self->peer_address, "hostA:4712");
     assert_string_equal(self->client_address, "hostA:4711");
     assert_int_equal(self->cluster_id, 77);
