@@ -78,10 +78,13 @@ class Node:
 
 
 class Cluster:
-    """nodeA, nodeB and nodeC, each on its host."""
+    """nodeA, nodeB and nodeC, on the three hosts given, which may be the same."""
 
     def __init__(self, hosts):
-        self.nodes = [Node("node" + letter, host) for letter, host in zip("ABC", hosts)]
+        self.nodes = []
+        for letter, host in zip("ABC", hosts):
+            port = 4711 + 10 * sum(node.host is host for node in self.nodes)
+            self.nodes.append(Node("node" + letter, host, clients=port, peers=port + 1))
         self.nodes[0].settings.append("Bootstrap=yes")
 
     def endpoints(self):

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from cluster import Load, Node
+from cluster import Cluster, Load, Node
 from hosts import Host, wait_until
 from packages import NEWER
 
@@ -76,15 +76,38 @@ def test_an_installation_starts_and_enables_nothing(host):
     assert host.run("getent", "passwd", "raftkv").split(":")[6].strip() == "/usr/sbin/nologin"
 
 
-def test_an_upgrade_starts_no_node_that_was_stopped(host, packages):
-    node = Node("alone", host, settings=["Bootstrap=yes"])
-    node.configure()
-    node.systemctl("start")
-    node.systemctl("stop")
-    packages.newer.install(host)
-    assert not node.is_active()
-    node.systemctl("start")
-    wait_until("it leads", node.leads)
+def test_an_upgrade_restarts_the_running_nodes_of_a_host_one_after_the_other(host, packages):
+    stopped = Node("stopped", host, settings=["Bootstrap=yes"], clients=5711, peers=5712)
+    stopped.configure()
+    stopped.systemctl("start")
+    stopped.systemctl("stop")
+    cluster = Cluster([host] * 3)
+    cluster.begin()
+    processes = [node.show("MainPID") for node in cluster.nodes]
+
+    host.write("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n")
+    host.run("chmod", "+x", "/usr/sbin/policy-rc.d")
+    host.run("dpkg-reconfigure", "raftkv")
+    assert [node.show("MainPID") for node in cluster.nodes] == processes
+    host.run("rm", "/usr/sbin/policy-rc.d")
+
+    with Load(cluster, host) as load:
+        load.wait_for(10)
+        packages.newer.install(host)
+        load.wait_for(10)
+    load.assert_whole()
+    wait_for_versions(cluster)
+    cluster.wait_until_equal()
+    for node in cluster.nodes:
+        assert_has_all(node, load)
+    stamps = ("ActiveExitTimestampMonotonic", "ActiveEnterTimestampMonotonic")
+    pauses = sorted([int(node.show(stamp)) for stamp in stamps] for node in cluster.nodes)
+    for (_, up), (down, _) in zip(pauses, pauses[1:]):
+        assert up < down, "two nodes were down at the same time"
+
+    assert not stopped.is_active()
+    stopped.systemctl("start")
+    wait_until("it leads", stopped.leads)
 
 
 def test_removing_stops_the_nodes_and_keeps_their_data_and_purging_does_not(host):
