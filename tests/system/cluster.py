@@ -1,6 +1,7 @@
 """Nodes as units on booted hosts, and what an administrator does with them."""
 
 import json
+import subprocess
 import threading
 import time
 
@@ -156,6 +157,28 @@ class Cluster:
         for reader in nodes:
             for writer in nodes:
                 assert reader.ctl("get", f"serves-{writer.name}").strip() == writer.name
+
+
+class HangingDisk:
+    """Whatever syncs a file in a node's process hangs, as a context: strace holds it up, and the process can't end
+    before that is over either. (A frozen file system would stay so when the tests are killed.)"""
+
+    def __init__(self, node):
+        self.node = node
+
+    def __enter__(self):
+        process = self.node.host.main_process(self.node.unit)
+        syncs = "fdatasync,fsync"
+        self.strace = subprocess.Popen(
+            ["strace", "--follow-forks", f"--attach={process}", f"--trace={syncs}", "--output=/dev/null",
+             f"--inject={syncs}:delay_enter=600s"],
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert "attached" in self.strace.stderr.readline()
+
+    def __exit__(self, *_):
+        self.strace.kill()
+        self.strace.communicate(timeout=LIMIT)
 
 
 class Load:

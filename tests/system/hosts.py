@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from isolation import make_cgroup
+from isolation import CGROUPS, make_cgroup
 
 BRIDGE = "raftkv0"
 NETWORK = "10.77.0"
@@ -168,6 +168,11 @@ class Host:
             subprocess.run(self.enter("sh", "-c", 'cat > "$1"', "sh", path), stdin=source, check=True)
 
     # Units and the journal
+
+    def main_process(self, unit):
+        """The id of a unit's only process, as it is outside of the host."""
+        [group] = (CGROUPS / self.work.name / self.name).rglob(unit)
+        return int((group / "cgroup.procs").read_text())
 
     def show(self, unit, name):
         return self.run("systemctl", "show", "--property", name, "--value", unit).strip()

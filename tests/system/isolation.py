@@ -21,7 +21,7 @@ def why_not():
     """Why hosts can't be booted here, or None."""
     if os.geteuid() != 0:
         return "booting hosts needs root"
-    for program in ("systemd-nspawn", "debootstrap", "unshare", "nsenter", "ip", "dpkg-buildpackage"):
+    for program in ("systemd-nspawn", "debootstrap", "unshare", "nsenter", "ip", "strace", "dpkg-buildpackage"):
         if not shutil.which(program):
             return f"{program} is missing: scripts/deps system installs it"
     trial = subprocess.run(

@@ -1,12 +1,17 @@
 """Three nodes on three hosts, and what happens to them."""
 
 import json
+import re
 import subprocess
 import threading
 
+from cluster import HangingDisk
 from documents import blocks, journal_fields, section
-
 from hosts import LIMIT, NETWORK, Failed, wait_until
+from packages import REPOSITORY
+
+MESSAGE_IDS = (REPOSITORY / "src/base/message_ids.h").read_text()
+[DISK_HANGS] = re.findall(r'MESSAGE_DISK_HANGS "MESSAGE_ID=(\w+)"', MESSAGE_IDS)
 
 
 def test_the_members_are_those_that_were_added(cluster):
@@ -102,6 +107,27 @@ def test_a_frozen_leader_is_replaced_and_ended_by_the_watchdog(cluster):
     assert "Watchdog timeout" in leader.journal()
     cluster.wait_until_equal()
     assert leader.ctl("get", "--stale", "after-the-freeze").strip() == "written"
+
+
+def test_a_leader_whose_disk_hangs_is_replaced_and_ended_by_the_watchdog(cluster):
+    leader = cluster.leader()
+    others = [node for node in cluster.nodes if node is not leader]
+    before = leader.restarts()
+    with HangingDisk(leader):
+
+        def says_so():
+            others[0].ctl("put", "while-it-hangs", "value", timeout=1, ok=range(256))
+            return leader.host.journal(f"RAFTKV_NODE={leader.name}", f"MESSAGE_ID={DISK_HANGS}")
+
+        said = wait_until("the journal says so", says_so)
+        assert "A disk operation has been running for" in said
+        cluster.leader(among=others)
+        others[0].ctl("put", "after-it-hung", "written")
+        wait_until("systemd ends it", lambda: leader.show("Result") == "watchdog")
+    wait_until("systemd has restarted it", lambda: leader.restarts() == before + 1)
+    wait_until("it answers", leader.answers)
+    cluster.wait_until_equal()
+    assert leader.ctl("get", "--stale", "after-it-hung").strip() == "written"
 
 
 def test_the_cluster_goes_on_without_a_host_and_takes_it_back(cluster):
