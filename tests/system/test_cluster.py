@@ -262,9 +262,9 @@ def addresses(node):
 
 
 def test_a_node_on_a_host_with_a_new_address_is_found_there(cluster):
-    leader, node = cluster.leader(), cluster.followers()[0]
+    node = cluster.leader()
     old = node.host.address
-    for address in (f"{NETWORK}.{100 + node.host.number}", old):
+    for address in (f"{NETWORK}.{100 + node.host.number}", old):  # when it goes back it is a follower
         node.systemctl("stop")
         node.host.take_address(address)
         node.configure()
@@ -275,7 +275,46 @@ def test_a_node_on_a_host_with_a_new_address_is_found_there(cluster):
         )
         cluster.wait_until_equal()
         cluster.assert_serves()
-    assert leader.is_active()
+
+
+def roles(node):
+    return {m["name"]: m["role"] for m in json.loads(node.ctl("--output=json", "members"))["members"]}
+
+
+AUTO_PROMOTE = ["[Raft]", "AutoPromote=3", "AutoPromoteAfterSec=12s"]
+
+
+def test_a_node_that_asks_to_join_is_accepted_and_takes_the_place_of_a_silent_voter(cluster, make_node):
+    leader, (third, silent) = cluster.leader(), cluster.followers()
+    everyone = dict.fromkeys((leader.name, third.name, silent.name), "voter")
+    joiner = make_node("nodeD", third.host, settings=[f"Join={silent.peer_address}"], clients=5711, peers=5712)
+    joiner.configure()
+    joiner.systemctl("start")
+    wait_until("it is pending", lambda: f'"{joiner.name}"' in silent.call("Cluster.GetPending"))
+    on_the_bus = ["raftkvctl", "--bus=system", f"--node={third.name}"]
+    assert joiner.peer_address in third.host.run(*on_the_bus, "members", "--pending")
+    third.host.run(*on_the_bus, "accept", "--nonvoter", joiner.name)
+    assert roles(silent) == {**everyone, joiner.name: "non-voter"}
+    wait_until("it is pending no more", lambda: silent.call("Cluster.GetPending").endswith(" 0"))
+
+    def reload(*settings):
+        for node in (leader, third, joiner):
+            node.configure(*settings)
+            node.systemctl("reload")
+
+    reload(*AUTO_PROMOTE)
+    silent.systemctl("stop")
+    wait_until(
+        "it has taken the place of the silent voter",
+        lambda: roles(third) == {**everyone, silent.name: "non-voter", joiner.name: "voter"},
+    )
+    joiner.ctl("put", "without-the-silent-one", "written")
+    reload()
+    silent.systemctl("start")
+    third.ctl("add-voter", silent.name, silent.peer_address)
+    third.ctl("remove-server", joiner.name)
+    assert roles(silent) == everyone
+    cluster.assert_serves()
 
 
 def test_what_the_nodes_said_has_the_fields_that_are_documented(cluster):
