@@ -46,8 +46,9 @@ decides about others:
 	Change the members, hand leadership over, have it confirmed, write a barrier, compact the log, cancel operations, set how
 	much the node logs.
 
-By default administrators may do all that after they have authenticated. For example, to let the members of the group
-_operators_ write, in a file in _/etc/polkit-1/rules.d_:
+By default administrators (in Debian, the members of the group _sudo_) may do all that after an agent of polkit has asked for
+their password: that of a desktop, or *pkttyagent*(1) at a terminal, for the process that is to call. In a file in
+_/etc/polkit-1/rules.d_ it can be permitted without; for example, to the members of the group _operators_ to write:
 
 ```
 polkit.addRule(function(action, subject) {

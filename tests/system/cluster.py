@@ -58,13 +58,17 @@ class Node:
             "raftkvctl", f"--endpoints={self.client_address}", f"--timeout={timeout}", *arguments, **options
         )
 
-    def call(self, method, signature="", *arguments, **options):
-        """Calls a method such as "KV.Put" on the host's system bus, with busctl."""
+    def busctl(self, method, signature="", *arguments):
+        """The command that calls a method such as "KV.Put" on the host's system bus."""
         interface, member = method.split(".")
-        return self.host.run(
+        return [
             "busctl", "--system", f"--timeout={LIMIT}", "call", f"org.raftkv1.{self.name}", OBJECT,
-            f"org.raftkv1.{interface}", member, *([signature] if signature else []), "--", *arguments, **options,
-        ).strip()  # fmt: skip
+            f"org.raftkv1.{interface}", member, *([signature] if signature else []), "--", *arguments,
+        ]  # fmt: skip
+
+    def call(self, method, signature="", *arguments, **options):
+        """Calls a method, and returns what busctl shows of the answer."""
+        return self.host.run(*self.busctl(method, signature, *arguments), **options).strip()
 
     def status(self):
         """What the node says of itself."""

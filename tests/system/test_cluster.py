@@ -6,8 +6,8 @@ import subprocess
 import threading
 
 from cluster import HangingDisk
-from documents import blocks, journal_fields, section
-from hosts import LIMIT, NETWORK, Failed, wait_until
+from documents import journal_fields
+from hosts import LIMIT, NETWORK, wait_until
 from packages import REPOSITORY
 
 MESSAGE_IDS = (REPOSITORY / "src/base/message_ids.h").read_text()
@@ -31,56 +31,6 @@ def test_every_door_of_every_node_writes_and_reads(cluster):
         for writer in cluster.nodes:
             assert reader.call("KV.Get", "s", f"by-bus-{writer.name}") == f's "{writer.name}"'
             assert reader.ctl("get", f"by-ctl-{writer.name}").strip() == "x"
-
-
-ACTIONS = {
-    "read-keys": ("KV.Get", "s", "secret"),
-    "write-keys": ("KV.Put", "ss", "secret", "other"),
-    "manage-cluster": ("Cluster.TransferLeadership", "s", ""),
-}
-# The example of org.raftkv1(5), for the group of the user nobody.
-[RULE] = [rule.replace("operators", "nogroup") for rule in blocks(section("man/dbus_page.py", "# PERMISSIONS"))]
-
-
-def refusal(node, action):
-    """Why an unprivileged user may not do it."""
-    try:
-        answer = node.call(*ACTIONS[action], user="nobody")
-    except Failed as failure:
-        return failure.output
-    raise AssertionError(f"{action} is permitted: {answer}")
-
-
-def test_an_unprivileged_user_sees_the_status_and_nothing_else(cluster):
-    node = cluster.followers()[0]
-    node.call("KV.Put", "ss", "secret", "value")
-    property_of = ["get-property", f"org.raftkv1.{node.name}", "/org/raftkv1", "org.raftkv1.Node"]
-    name = node.host.run("busctl", "--system", *property_of, "Name", user="nobody")
-    assert name.strip() == f's "{node.name}"'
-    node.call("Node.GetStatus", user="nobody")
-    for action in ACTIONS:
-        assert f"org.raftkv1.{action}" in refusal(node, action)
-    assert node.call("KV.Get", "s", "secret") == 's "value"'
-
-
-def test_a_rule_of_polkit_permits_what_it_names(cluster):
-    node = cluster.followers()[0]
-    rule = "/etc/polkit-1/rules.d/50-raftkv-test.rules"
-    node.host.write(rule, RULE)
-    try:
-        wait_until("writing is permitted", lambda: node.call(*ACTIONS["write-keys"], user="nobody").startswith("t "))
-        assert "org.raftkv1.read-keys" in refusal(node, "read-keys")
-    finally:
-        node.host.run("rm", rule)
-
-
-def test_nobody_but_a_node_takes_its_name_on_the_bus(cluster):
-    host = cluster.nodes[0].host
-    refused = host.fails(
-        "busctl", "--system", "call", "org.freedesktop.DBus", "/", "org.freedesktop.DBus", "RequestName", "su",
-        "org.raftkv1.nodeX", "0", user="nobody",
-    )  # fmt: skip
-    assert "not allowed to own" in refused.output or "Access denied" in refused.output, refused.output
 
 
 def test_a_killed_leader_is_replaced_at_once_and_restarted(cluster):
