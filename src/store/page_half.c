@@ -220,6 +220,7 @@ int page_half_seal(struct page_half *half, uint64_t epoch) {
     int r;
 
     seal.checksum = htole32(crc32c(0, &seal, offsetof(struct seal, checksum)));
+    store_write_out(half->descriptor, SLOTS_AT, offset_of(half->count) - SLOTS_AT);
     r = store_write_at(half->descriptor, list, size, LIST_AT);
     if (r == 0)
         r = store_write_at(half->descriptor, &seal, sizeof seal, SEAL_AT);

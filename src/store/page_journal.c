@@ -21,6 +21,7 @@ enum {
     /* A tree is synced after so many, so that neither what is counted as written nor a sync of
      * others, which the disk puts behind it, waits for all. */
     PLACED_AT_ONCE = 256,
+    WRITTEN_OUT_AT_ONCE = 16, /* for the same reason */
 };
 
 static const char *const half_names[] = {"pages-1", "pages-2"};
@@ -81,6 +82,12 @@ static int place(const struct page_journal *journal, const struct page_half *hal
     return r;
 }
 
+static void write_out_trees(const int *descriptors) {
+    for (size_t i = 0; i < PAGE_TREE_COUNT; i++)
+        if (descriptors[i] >= 0)
+            store_write_out(descriptors[i], 0, 0);
+}
+
 static void sync_trees(const int *descriptors) {
     for (size_t i = 0; i < PAGE_TREE_COUNT; i++)
         if (descriptors[i] >= 0)
@@ -94,8 +101,11 @@ static int place_all(struct page_journal *journal, struct page_half *half) {
     while (r == 0 && half->placed < half->count) {
         uint32_t end = half->placed + PLACED_AT_ONCE, before = half->placed;
 
-        for (; r == 0 && half->placed < half->count && half->placed < end; half->placed += r == 0)
+        for (; r == 0 && half->placed < half->count && half->placed < end; half->placed += r == 0) {
             r = place(journal, half, half->placed, descriptors);
+            if ((half->placed + 1) % WRITTEN_OUT_AT_ONCE == 0)
+                write_out_trees(descriptors);
+        }
         sync_trees(descriptors);
         atomic_fetch_add(&journal->written, half->placed - before);
     }

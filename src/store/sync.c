@@ -23,18 +23,20 @@ static void print_and_exit(const char *reason) {
 static void (*sync_failed)(const char *reason) = print_and_exit;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static void sync_or_die(int (*sync_function)(int fd), int fd) {
+static void end_by_failed_sync(void) {
     char reason[160];
 
-    while (sync_function(fd) < 0) {
-        if (errno == EINTR)
-            continue;
-        snprintf(reason, sizeof reason,
-                 "A sync of the disk failed (%s): what was written may be lost, so the node stops.",
-                 strerror(errno));
-        sync_failed(reason);
-        _exit(EXIT_FAILURE);
-    }
+    snprintf(reason, sizeof reason,
+             "A sync of the disk failed (%s): what was written may be lost, so the node stops.",
+             strerror(errno));
+    sync_failed(reason);
+    _exit(EXIT_FAILURE);
+}
+
+static void sync_or_die(int (*sync_function)(int fd), int fd) {
+    while (sync_function(fd) < 0)
+        if (errno != EINTR)
+            end_by_failed_sync();
 }
 
 static int library_sync(int fd) {
@@ -81,6 +83,29 @@ void store_sync(int fd) {
 /* fdatasync: it writes the size and the blocks of a file too. */
 void store_sync_data(int fd) {
     sync_or_die(fdatasync, fd);
+}
+
+/* The error of a page that could not be written is told once: the sync that follows would succeed.
+ */
+static bool write_out_failed(int fd, off_t offset, off_t size) {
+    int flags = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+
+    return sync_file_range(fd, offset, size, (unsigned)flags) < 0 &&
+           (errno == EIO || errno == ENOSPC || errno == EDQUOT);
+}
+
+void store_write_out(int fd, off_t offset, off_t size) {
+    enum { PORTION = 128 * 1024 };
+    off_t end = offset + size;
+
+    if (size == 0) {
+        if (write_out_failed(fd, offset, 0))
+            end_by_failed_sync();
+        return;
+    }
+    for (; offset < end; offset += PORTION)
+        if (write_out_failed(fd, offset, end - offset < PORTION ? end - offset : PORTION))
+            end_by_failed_sync();
 }
 
 ssize_t store_read_at(int fd, void *data, size_t size, off_t offset) {

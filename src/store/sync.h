@@ -20,6 +20,10 @@ void store_sync_init(void);
 void store_sync(int fd);
 /* The same without the file's times: what Berkeley DB would call for its own files. */
 void store_sync_data(int fd);
+/* Has the disk take a part of the file, a little at a time (size 0: all of it at once), and waits
+ * for it. It is not durable by that; but the sync that makes it so takes no long time any more, in
+ * which other files' syncs would have to wait. */
+void store_write_out(int fd, off_t offset, off_t size);
 /* Syncs a file by its path. -errno when it can't be opened. */
 int store_sync_file(const char *path);
 /* The same for the entries of a directory. -errno when it can't be opened. */

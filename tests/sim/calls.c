@@ -128,6 +128,11 @@ int fsync(int fd) {
     return disk_descriptor(fd) ? (int)answer(disk_sync(fd)) : (int)syscall(SYS_fsync, fd);
 }
 
+/* What it writes is not durable by that. */
+int sync_file_range(int fd, off_t offset, off_t size, unsigned flags) {
+    return disk_descriptor(fd) ? 0 : (int)syscall(SYS_sync_file_range, fd, offset, size, flags);
+}
+
 int fdatasync(int fd) {
     return disk_descriptor(fd) ? (int)answer(disk_sync(fd)) : (int)syscall(SYS_fdatasync, fd);
 }
