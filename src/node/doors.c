@@ -272,7 +272,7 @@ static void say_farewell(struct node *node, const struct known_member *known) {
     uint8_t *data;
     size_t size;
 
-    farewell.last_forward_id = known->last_forward_id;
+    farewell.last_forward_id = DEFECT(FAREWELL_TO_ALL) ? 0 : known->last_forward_id;
     message.body_case = RAFTKV__V1__PEER_MESSAGE__BODY_FAREWELL;
     message.farewell = &farewell;
     data = pack(&message.base, 0, &size);

@@ -29,6 +29,7 @@ static const char *const defect_names[DEFECT_COUNT] = {
     [DEFECT_CUT_UNDER_STREAM] = "cut-under-stream",
     [DEFECT_DAMAGE_ACCEPTED] = "damage-accepted",
     [DEFECT_PAGES_BEFORE_JOURNAL] = "pages-before-journal",
+    [DEFECT_FAREWELL_TO_ALL] = "farewell-to-all",
 };
 
 bool defects_choose(const char *name) {

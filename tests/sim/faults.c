@@ -30,6 +30,7 @@ enum fault {
     FAULT_WRITE,
     FAULT_SYNC,
     FAULT_MOVE,
+    FAULT_STOP,
     FAULT_COUNT
 };
 
@@ -40,6 +41,7 @@ static const char *const names[FAULT_COUNT] = {
     [FAULT_PAUSE] = "pause",   [FAULT_JUMP] = "jump",           [FAULT_DRIFT] = "drift",
     [FAULT_DAMAGE] = "damage", [FAULT_FULL] = "full",           [FAULT_SHORT] = "short",
     [FAULT_WRITE] = "write",   [FAULT_SYNC] = "sync",           [FAULT_MOVE] = "move",
+    [FAULT_STOP] = "stop",
 };
 
 static struct {
@@ -211,6 +213,13 @@ static void move(struct machine *machine) {
         machine_move(other);
 }
 
+static void stop(struct machine *machine) {
+    if (!machine_up(machine) || machine->node->stopping)
+        return;
+    faults.figures.stops++;
+    machine_stop(machine);
+}
+
 static void wipe(struct machine *machine) {
     if (!all_are_found() || !admin_may_wipe(machine))
         return;
@@ -332,6 +341,9 @@ static void carry_out(enum fault fault) {
     case FAULT_MOVE:
         move(machine);
         break;
+    case FAULT_STOP:
+        stop(any_machine());
+        break;
     case FAULT_COUNT:
         break;
     }
@@ -398,7 +410,7 @@ void faults_start(void) {
         [FAULT_BLOCK] = 20,  [FAULT_HEAL] = 15,     [FAULT_LAG] = 10,  [FAULT_BREAK] = 10,
         [FAULT_SLOW] = 5,    [FAULT_PAUSE] = 10,    [FAULT_JUMP] = 5,  [FAULT_DRIFT] = 5,
         [FAULT_DAMAGE] = 10, [FAULT_FULL] = 5,      [FAULT_SHORT] = 3, [FAULT_WRITE] = 3,
-        [FAULT_SYNC] = 5,    [FAULT_MOVE] = 5,
+        [FAULT_SYNC] = 5,    [FAULT_MOVE] = 5,      [FAULT_STOP] = 10,
     };
 
     faults.pause = chance_latency(200 * MS, 10 * SECOND);

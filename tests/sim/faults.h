@@ -1,5 +1,5 @@
-/* faults: what goes wrong, by chance: machines crash, pause, and come back, with their disks or
- * without; directions of the network are blocked, connections break, messages are damaged; disks
+/* faults: what goes wrong, by chance: machines crash, stop, pause, and come back, with their disks
+ * or without; directions of the network are blocked, connections break, messages are damaged; disks
  * get slow, full, write less than they are asked to, and fail; clocks jump and drift. */
 #pragma once
 
@@ -20,6 +20,6 @@ void faults_before(struct machine *machine, const struct job *job);
 void faults_stop(void);
 
 struct faults_figures {
-    unsigned long partitions, pauses, jumps, drifts, full, moves;
+    unsigned long partitions, pauses, jumps, drifts, full, moves, stops;
 };
 const struct faults_figures *faults_figures(void);

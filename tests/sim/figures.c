@@ -26,6 +26,7 @@ static const char *const names[FIGURE_COUNT] = {
     [FIGURE_CHANGES] = "changes of members",
     [FIGURE_WIPES] = "wiped disks",
     [FIGURE_MOVES] = "moves to other addresses",
+    [FIGURE_STOPS] = "stops in order",
     [FIGURE_CUTS] = "cuts of logs",
     [FIGURE_INSTALLS] = "installed states",
     [FIGURE_CHECKPOINTS] = "checkpoints",

@@ -25,6 +25,7 @@ enum figure {
     FIGURE_CHANGES,
     FIGURE_WIPES,
     FIGURE_MOVES,
+    FIGURE_STOPS,
     FIGURE_CUTS,
     FIGURE_INSTALLS,
     FIGURE_CHECKPOINTS, /* that are not part of a cut */

@@ -368,6 +368,19 @@ void machine_crash(struct machine *machine, const char *reason) {
     oracle_died(machine);
 }
 
+static void node_stopped(void *data) {
+    struct machine *machine = data;
+
+    if (!machine->ghost)
+        machine->dying_of = "it has stopped";
+}
+
+void machine_stop(struct machine *machine) {
+    record("%s is to stop", machine->name);
+    node_stop(machine->node, chance_latency(100, 10 * 1000), node_stopped, machine);
+    machine_turn(machine);
+}
+
 void machine_wipe(struct machine *machine) {
     if (machine->node)
         machine_crash(machine, "its disk is wiped");

@@ -76,6 +76,8 @@ void machine_start(struct machine *machine);
 void machine_crash(struct machine *machine, const char *reason);
 /* The same at the n-th change or sync of its disk from now on. */
 void machine_crash_at_write(struct machine *machine, uint64_t operations);
+/* Stops the node as systemctl stop does; at its end the machine loses its power. */
+void machine_stop(struct machine *machine);
 /* Stops the process for a while, as SIGSTOP does. */
 void machine_pause(struct machine *machine, uint64_t microseconds);
 static inline bool machine_paused(const struct machine *machine) {

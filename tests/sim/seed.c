@@ -176,6 +176,7 @@ static void gather(struct figures *ret) {
                 [FIGURE_CHANGES] = admin_figures()->done,
                 [FIGURE_WIPES] = admin_figures()->wiped,
                 [FIGURE_MOVES] = faults->moves,
+                [FIGURE_STOPS] = faults->stops,
                 [FIGURE_CUTS] = oracle->cuts,
                 [FIGURE_INSTALLS] = oracle->installs,
                 [FIGURE_CHECKPOINTS] = oracle->checkpoints,
