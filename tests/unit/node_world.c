@@ -652,6 +652,7 @@ void world_start(unsigned nodes) {
     const char *parent = getenv("TMPDIR");
 
     journal_set_sink(check_journal, NULL, "console");
+    world_disks_init();
     world = (struct world){.now = 1000, .random = 88172645463325252ULL};
     memset(links, 0, sizeof links);
     snprintf(directory, sizeof directory, "%s/raftkv-node-XXXXXX", parent ? parent : "/tmp");

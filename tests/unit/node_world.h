@@ -121,6 +121,7 @@ struct world_disk {
     unsigned failures;
 };
 extern struct world_disk world_disks[WORLD_NODES + 1];
+void world_disks_init(void);
 /* The part of the disk is full after so many calls that need space. */
 void world_fill_disk(unsigned number, const char *part, uint64_t after);
 void world_empty_disk(unsigned number);

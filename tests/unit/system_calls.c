@@ -20,6 +20,35 @@ bool system_call_syncs(const struct system_call *call) {
     return strcmp(call->name, "fsync") == 0 || strcmp(call->name, "fdatasync") == 0;
 }
 
+bool system_call_writes(const struct system_call *call) {
+    return strcmp(call->name, "write") == 0 || strcmp(call->name, "pwrite") == 0;
+}
+
+bool system_call_grows(const struct system_call *call) {
+    struct stat status;
+    off_t offset = call->offset;
+
+    if (!system_call_writes(call) || syscall(SYS_fstat, call->fd, &status) < 0)
+        return false;
+    if (strcmp(call->name, "write") == 0)
+        offset = lseek(call->fd, 0, SEEK_CUR);
+    return offset + (off_t)call->size > status.st_blocks * 512;
+}
+
+bool system_call_is_below(const struct system_call *call, const char *part) {
+    char link[64], path[512];
+    ssize_t size;
+
+    if (call->path)
+        return strstr(call->path, part);
+    snprintf(link, sizeof link, "/proc/self/fd/%d", call->fd);
+    size = syscall(SYS_readlinkat, AT_FDCWD, link, path, sizeof path - 1);
+    if (size <= 0)
+        return false;
+    path[size] = '\0';
+    return strstr(path, part);
+}
+
 bool system_call_needs_space(const struct system_call *call) {
     static const char *const names[] = {"write", "pwrite", "ftruncate", "rename", "mkdir"};
 

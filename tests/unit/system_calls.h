@@ -27,5 +27,11 @@ extern int (*system_call_hook)(const struct system_call *call);
 
 /* fsync() or fdatasync(). */
 bool system_call_syncs(const struct system_call *call);
+/* write() or pwrite(). */
+bool system_call_writes(const struct system_call *call);
+/* A write behind what its file has on the disk. */
+bool system_call_grows(const struct system_call *call);
+/* Whether this part is in the path of its file. */
+bool system_call_is_below(const struct system_call *call, const char *part);
 /* Whether it is one that may find that there is no space. */
 bool system_call_needs_space(const struct system_call *call);

@@ -1,6 +1,6 @@
 /* A snapshot is the state at one index, whatever is applied while it is read. */
 #include "test_state_fixture.h"
-#include "refused_writes.h"
+#include "system_calls.h"
 
 #include <db.h>
 #include <errno.h>
@@ -508,9 +508,9 @@ static void nothing_is_left_of_what_was_kept_aside(void **fixture) {
     assert_int_equal(access(left, F_OK), -1);
 }
 
-static int no_space_aside(int descriptor, off_t end) {
-    (void)end;
-    return descriptor_is_below(descriptor, "/aside-") ? ENOSPC : 0;
+static int no_space_aside(const struct system_call *call) {
+    return system_call_writes(call) && system_call_is_below(call, "/aside-") ? ENOSPC
+                                                                             : SYSTEM_CALL_IS_MADE;
 }
 
 /* Each key of `keys` is put with a value of VALUE bytes, in one transaction. */
@@ -537,7 +537,7 @@ static void a_snapshot_without_space_ends_and_the_state_goes_on(void **fixture) 
     struct state *state;
     bool last;
 
-    refused_writes = no_space_aside;
+    system_call_hook = no_space_aside;
     state = open_state(*fixture, 0);
     put_keys(state, KEYS, 1);
     assert_int_equal(state_hash(state, &before), 0);
@@ -557,7 +557,7 @@ static void a_snapshot_without_space_ends_and_the_state_goes_on(void **fixture) 
     snapshot_close(snapshot);
     put_keys(state, KEYS, 2);
     state_close(state);
-    refused_writes = NULL;
+    system_call_hook = NULL;
 }
 
 /* ---- chunks from elsewhere ---- */

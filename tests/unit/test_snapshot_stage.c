@@ -1,6 +1,6 @@
 /* A state that arrives from elsewhere: staged beside the current one, and switched to at once. */
 #include "test_state_fixture.h"
-#include "refused_writes.h"
+#include "system_calls.h"
 
 #include <db.h>
 #include <errno.h>
@@ -415,9 +415,10 @@ static void a_switch_waits_for_the_checkpoint_beside_it(void **fixture) {
     state_close(beside.state);
 }
 
-static int no_space_for_the_stage(int descriptor, off_t end) {
-    (void)end;
-    return descriptor_is_below(descriptor, "/state-2/") ? ENOSPC : 0;
+static int no_space_for_the_stage(const struct system_call *call) {
+    return system_call_writes(call) && system_call_is_below(call, "/state-2/")
+               ? ENOSPC
+               : SYSTEM_CALL_IS_MADE;
 }
 
 static void a_stage_that_finds_no_space_is_discarded(void **fixture) {
@@ -427,10 +428,10 @@ static void a_stage_that_finds_no_space_is_discarded(void **fixture) {
 
     assert_int_equal(model_apply(state, 7, 50), 0);
     stage = make_stage(pair, pair->to);
-    refused_writes = no_space_for_the_stage;
+    system_call_hook = no_space_for_the_stage;
     assert_int_equal(stage_finish(stage, NULL), -ENOSPC);
     stage_discard(stage);
-    refused_writes = NULL;
+    system_call_hook = NULL;
     assert_false(exists(pair->to, "state-2"));
     assert_int_equal(model_verify(state, 50), 70);
 

@@ -13,7 +13,7 @@
 
 #include "base/limits.h"
 #include "base/memory.h"
-#include "refused_writes.h"
+#include "system_calls.h"
 
 static int setup(void **fixture) {
     *fixture = make_directory();
@@ -374,17 +374,15 @@ static void checkpoints_remove_old_log_files(void **fixture) {
 
 static atomic_int write_error;
 
-static int refuse(int descriptor, off_t end) {
-    (void)descriptor;
-    (void)end;
-    return atomic_load(&write_error);
+static int refuse(const struct system_call *call) {
+    return system_call_writes(call) ? atomic_load(&write_error) : SYSTEM_CALL_IS_MADE;
 }
 
 static void find_no_space(const char *directory, int error) {
     struct state *state;
     int r = 0;
 
-    refused_writes = refuse;
+    system_call_hook = refuse;
     state = open_state(directory, 0);
     assert_int_equal(model_apply(state, 10, 20000), 0);
     atomic_store(&write_error, error);
@@ -401,7 +399,7 @@ static void find_no_space(const char *directory, int error) {
     state = open_state(directory, 0);
     assert_true(model_verify(state, 20000) >= 600);
     state_close(state);
-    refused_writes = NULL;
+    system_call_hook = NULL;
 }
 
 static void a_batch_that_finds_no_space_is_undone(void **fixture) {
@@ -413,19 +411,15 @@ static void a_quota_that_is_used_up_is_a_lack_of_space(void **fixture) {
 }
 
 /* Pages that have their places on the disk already can be written all the same. */
-static int refuse_to_grow(int descriptor, off_t end) {
-    struct stat status;
-
-    return fstat(descriptor, &status) < 0 || end > status.st_blocks * 512
-               ? atomic_load(&write_error)
-               : 0;
+static int refuse_to_grow(const struct system_call *call) {
+    return system_call_grows(call) ? atomic_load(&write_error) : SYSTEM_CALL_IS_MADE;
 }
 
 static void a_state_that_finds_no_space_when_it_is_closed_loses_nothing(void **fixture) {
     struct state *state;
     uint64_t durable;
 
-    refused_writes = refuse_to_grow;
+    system_call_hook = refuse_to_grow;
     state = open_state(*fixture, 0);
     assert_int_equal(model_apply(state, 20, 500), 0);
     assert_int_equal(state_checkpoint(state, &durable), 0);
@@ -438,7 +432,7 @@ static void a_state_that_finds_no_space_when_it_is_closed_loses_nothing(void **f
     assert_int_equal(model_apply(state, 20, 500), 0);
     model_verify(state, 500);
     state_close(state);
-    refused_writes = NULL;
+    system_call_hook = NULL;
 }
 
 static void a_batch_that_the_disk_refuses_is_no_lack_of_space(void **fixture) {
@@ -446,7 +440,7 @@ static void a_batch_that_the_disk_refuses_is_no_lack_of_space(void **fixture) {
     uint64_t index;
     int r = 0;
 
-    refused_writes = refuse;
+    system_call_hook = refuse;
     state = open_state(*fixture, 0);
     assert_int_equal(model_apply(state, 10, 20000), 0);
     atomic_store(&write_error, EIO);
@@ -459,7 +453,7 @@ static void a_batch_that_the_disk_refuses_is_no_lack_of_space(void **fixture) {
     state = open_state(*fixture, 0);
     assert_int_equal(model_verify(state, 20000), index);
     state_close(state);
-    refused_writes = NULL;
+    system_call_hook = NULL;
 }
 
 /* In batches as large as those of a node. */
@@ -468,7 +462,7 @@ static void a_cache_that_can_not_be_written_out_is_a_lack_of_space(void **fixtur
     struct state *state;
     int r = 0;
 
-    refused_writes = refuse;
+    system_call_hook = refuse;
     state = open_state(*fixture, 0);
     atomic_store(&write_error, ENOSPC);
     for (int i = 0; r == 0 && i < 1000; i++)
@@ -478,7 +472,7 @@ static void a_cache_that_can_not_be_written_out_is_a_lack_of_space(void **fixtur
     assert_int_equal(model_apply(state, 1, LARGE), 0);
     model_verify(state, LARGE);
     state_close(state);
-    refused_writes = NULL;
+    system_call_hook = NULL;
 }
 
 int main(void) {
