@@ -63,9 +63,9 @@ TAIL = """
 
 ```
 $ busctl --address=$BUS call org.raftkv1.$NODE /org/raftkv1 org.raftkv1.KV Put ss colour blue
-t 10
+tb 10 true
 $ busctl --address=$BUS call org.raftkv1.$NODE /org/raftkv1 org.raftkv1.KV Get s colour
-s "blue"
+st "blue" 11
 $ busctl --address=$BUS get-property org.raftkv1.$NODE /org/raftkv1 org.raftkv1.Node Role
 s "voter"
 ```

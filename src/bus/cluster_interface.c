@@ -181,6 +181,13 @@ static int read_members(sd_bus_message *message, Raftkv__V1__Request *request) {
     return 0;
 }
 
+static int read_members_stale(sd_bus_message *message, Raftkv__V1__Request *request) {
+    int r = read_members(message, request);
+
+    request->members->stale = true;
+    return r;
+}
+
 static int append_member(sd_bus_message *reply, const Raftkv__V1__Member *member) {
     int r = sd_bus_message_open_container(reply, SD_BUS_TYPE_STRUCT, "stsssbb");
 
@@ -275,6 +282,10 @@ static const struct method methods[] = {
      .read = read_members,
      .body = RAFTKV__V1__RESPONSE__BODY_MEMBERS,
      .write = write_members},
+    {.member = "GetConfigurationStale",
+     .read = read_members_stale,
+     .body = RAFTKV__V1__RESPONSE__BODY_MEMBERS,
+     .write = write_members},
     {.member = NULL},
 };
 
@@ -333,6 +344,11 @@ const sd_bus_vtable cluster_vtable[] = {
                             SD_BUS_RESULT("s", leader),
                             handle, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("GetConfiguration",
+                            SD_BUS_NO_ARGS,
+                            SD_BUS_RESULT("a(stsssbb)", members, "t", configuration_index,
+                                          "t", cluster_id),
+                            handle, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("GetConfigurationStale",
                             SD_BUS_NO_ARGS,
                             SD_BUS_RESULT("a(stsssbb)", members, "t", configuration_index,
                                           "t", cluster_id),

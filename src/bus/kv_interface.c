@@ -48,7 +48,7 @@ static int read_put(sd_bus_message *message, Raftkv__V1__Request *request) {
 static int write_put(sd_bus_message *reply, const Raftkv__V1__Response *response,
                      struct failure *failure) {
     (void)failure;
-    return results_append(reply, "t", response->put->revision);
+    return results_append(reply, "tb", response->put->revision, (int)response->put->created);
 }
 
 static int read_get(sd_bus_message *message, Raftkv__V1__Request *request) {
@@ -70,6 +70,7 @@ static int read_get_stale(sd_bus_message *message, Raftkv__V1__Request *request)
 static int write_text_value(sd_bus_message *reply, const Raftkv__V1__Response *response,
                             const char *instead, struct failure *failure) {
     const Raftkv__V1__KeyValue *item = response->get->item;
+    int r;
 
     if (!item)
         return -EBADMSG;
@@ -78,7 +79,8 @@ static int write_text_value(sd_bus_message *reply, const Raftkv__V1__Response *r
                            "The value is not text (UTF-8 without NUL and without noncharacters): "
                            "use %s.",
                            instead);
-    return text_append(reply, &item->value);
+    r = text_append(reply, &item->value);
+    return r < 0 ? r : results_append(reply, "t", response->get->revision);
 }
 
 static int write_get(sd_bus_message *reply, const Raftkv__V1__Response *response,
@@ -88,9 +90,7 @@ static int write_get(sd_bus_message *reply, const Raftkv__V1__Response *response
 
 static int write_get_stale(sd_bus_message *reply, const Raftkv__V1__Response *response,
                            struct failure *failure) {
-    int r = write_text_value(reply, response, "GetStaleBytes", failure);
-
-    return r != 0 ? r : results_append(reply, "t", response->get->revision);
+    return write_text_value(reply, response, "GetStaleBytes", failure);
 }
 
 static int append_bytes(sd_bus_message *reply, const ProtobufCBinaryData *bytes) {
@@ -107,15 +107,8 @@ static int write_get_bytes(sd_bus_message *reply, const Raftkv__V1__Response *re
         return -EBADMSG;
     r = append_bytes(reply, &item->value);
     return r < 0 ? r
-                 : results_append(reply, "ttt", item->create_revision, item->modify_revision,
-                                  item->version);
-}
-
-static int write_get_stale_bytes(sd_bus_message *reply, const Raftkv__V1__Response *response,
-                                 struct failure *failure) {
-    int r = write_get_bytes(reply, response, failure);
-
-    return r < 0 ? r : results_append(reply, "t", response->get->revision);
+                 : results_append(reply, "tttt", item->create_revision, item->modify_revision,
+                                  item->version, response->get->revision);
 }
 
 static int read_delete(sd_bus_message *message, Raftkv__V1__Request *request) {
@@ -130,7 +123,8 @@ static int read_delete(sd_bus_message *message, Raftkv__V1__Request *request) {
 static int write_delete(sd_bus_message *reply, const Raftkv__V1__Response *response,
                         struct failure *failure) {
     (void)failure;
-    return results_append(reply, "b", response->delete_->existed);
+    return results_append(reply, "tb", response->delete_->revision,
+                          (int)response->delete_->existed);
 }
 
 static int read_list(sd_bus_message *message, Raftkv__V1__Request *request) {
@@ -158,21 +152,34 @@ static int read_list_bytes(sd_bus_message *message, Raftkv__V1__Request *request
     return r < 0 ? r : read_data(message, &request->list->continuation);
 }
 
-static int list_is_not_text(struct failure *failure, const char *what) {
+static int read_list_stale(sd_bus_message *message, Raftkv__V1__Request *request) {
+    int r = read_list(message, request);
+
+    request->list->stale = true;
+    return r;
+}
+
+static int read_list_stale_bytes(sd_bus_message *message, Raftkv__V1__Request *request) {
+    int r = read_list_bytes(message, request);
+
+    request->list->stale = true;
+    return r;
+}
+
+static int list_is_not_text(struct failure *failure, const char *what, const char *instead) {
     return failure_set(failure, ERROR_INVALID_ARGUMENT,
-                       "%s is not text (UTF-8 without NUL and without noncharacters): use "
-                       "ListBytes.",
-                       what);
+                       "%s is not text (UTF-8 without NUL and without noncharacters): use %s.",
+                       what, instead);
 }
 
 static int append_text_item(sd_bus_message *reply, const Raftkv__V1__KeyValue *item,
-                            struct failure *failure) {
+                            const char *instead, struct failure *failure) {
     int r;
 
     if (!text_valid(item->key.data, item->key.len))
-        return list_is_not_text(failure, "A key");
+        return list_is_not_text(failure, "A key", instead);
     if (!text_valid(item->value.data, item->value.len))
-        return list_is_not_text(failure, "A value");
+        return list_is_not_text(failure, "A value", instead);
     r = sd_bus_message_open_container(reply, SD_BUS_TYPE_STRUCT, "ss");
     if (r < 0)
         return r;
@@ -184,15 +191,15 @@ static int append_text_item(sd_bus_message *reply, const Raftkv__V1__KeyValue *i
 }
 
 /* The service's continuation is the first key of the next page, so it serves as `from`. */
-static int write_list(sd_bus_message *reply, const Raftkv__V1__Response *response,
-                      struct failure *failure) {
+static int write_text_list(sd_bus_message *reply, const Raftkv__V1__Response *response,
+                           const char *instead, struct failure *failure) {
     const Raftkv__V1__ListResponse *list = response->list;
     int r = sd_bus_message_open_container(reply, SD_BUS_TYPE_ARRAY, "(ss)");
 
     if (r < 0)
         return r;
     for (size_t i = 0; i < list->n_items; i++) {
-        r = append_text_item(reply, list->items[i], failure);
+        r = append_text_item(reply, list->items[i], instead, failure);
         if (r != 0)
             return r;
     }
@@ -200,8 +207,19 @@ static int write_list(sd_bus_message *reply, const Raftkv__V1__Response *respons
     if (r < 0)
         return r;
     if (!text_valid(list->continuation.data, list->continuation.len))
-        return list_is_not_text(failure, "The key to continue from");
-    return text_append(reply, &list->continuation);
+        return list_is_not_text(failure, "The key to continue from", instead);
+    r = text_append(reply, &list->continuation);
+    return r < 0 ? r : results_append(reply, "t", list->revision);
+}
+
+static int write_list(sd_bus_message *reply, const Raftkv__V1__Response *response,
+                      struct failure *failure) {
+    return write_text_list(reply, response, "ListBytes", failure);
+}
+
+static int write_list_stale(sd_bus_message *reply, const Raftkv__V1__Response *response,
+                            struct failure *failure) {
+    return write_text_list(reply, response, "ListStaleBytes", failure);
 }
 
 static int append_item(sd_bus_message *reply, const Raftkv__V1__KeyValue *item) {
@@ -257,7 +275,7 @@ static const struct method methods[] = {
     {.member = "GetStaleBytes",
      .read = read_get_stale,
      .body = RAFTKV__V1__RESPONSE__BODY_GET,
-     .write = write_get_stale_bytes},
+     .write = write_get_bytes},
     {.member = "Delete",
      .read = read_delete,
      .body = RAFTKV__V1__RESPONSE__BODY_DELETE,
@@ -274,6 +292,14 @@ static const struct method methods[] = {
      .read = read_list_bytes,
      .body = RAFTKV__V1__RESPONSE__BODY_LIST,
      .write = write_list_bytes},
+    {.member = "ListStale",
+     .read = read_list_stale,
+     .body = RAFTKV__V1__RESPONSE__BODY_LIST,
+     .write = write_list_stale},
+    {.member = "ListStaleBytes",
+     .read = read_list_stale_bytes,
+     .body = RAFTKV__V1__RESPONSE__BODY_LIST,
+     .write = write_list_bytes},
     {.member = NULL},
 };
 
@@ -287,20 +313,20 @@ const sd_bus_vtable kv_vtable[] = {
     SD_BUS_VTABLE_START(0),
     SD_BUS_METHOD_WITH_ARGS("Put",
                             SD_BUS_ARGS("s", key, "s", value),
-                            SD_BUS_RESULT("t", revision),
+                            SD_BUS_RESULT("t", revision, "b", created),
                             handle, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("PutBytes",
                             SD_BUS_ARGS("ay", key, "ay", value),
-                            SD_BUS_RESULT("t", revision),
+                            SD_BUS_RESULT("t", revision, "b", created),
                             handle, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("Get",
                             SD_BUS_ARGS("s", key),
-                            SD_BUS_RESULT("s", value),
+                            SD_BUS_RESULT("s", value, "t", revision),
                             handle, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("GetBytes",
                             SD_BUS_ARGS("ay", key),
                             SD_BUS_RESULT("ay", value, "t", create_revision, "t", modify_revision,
-                                          "t", version),
+                                          "t", version, "t", revision),
                             handle, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("GetStale",
                             SD_BUS_ARGS("s", key),
@@ -313,17 +339,27 @@ const sd_bus_vtable kv_vtable[] = {
                             handle, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("Delete",
                             SD_BUS_ARGS("s", key),
-                            SD_BUS_RESULT("b", existed),
+                            SD_BUS_RESULT("t", revision, "b", existed),
                             handle, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("DeleteBytes",
                             SD_BUS_ARGS("ay", key),
-                            SD_BUS_RESULT("b", existed),
+                            SD_BUS_RESULT("t", revision, "b", existed),
                             handle, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("List",
                             SD_BUS_ARGS("s", prefix, "s", from, "u", limit),
-                            SD_BUS_RESULT("a(ss)", items, "s", continuation),
+                            SD_BUS_RESULT("a(ss)", items, "s", continuation, "t", revision),
                             handle, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("ListBytes",
+                            SD_BUS_ARGS("ay", prefix, "ay", from, "u", limit, "t", max_bytes,
+                                        "ay", continuation),
+                            SD_BUS_RESULT("a(ayayttt)", items, "ay", next_continuation,
+                                          "t", revision),
+                            handle, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("ListStale",
+                            SD_BUS_ARGS("s", prefix, "s", from, "u", limit),
+                            SD_BUS_RESULT("a(ss)", items, "s", continuation, "t", revision),
+                            handle, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("ListStaleBytes",
                             SD_BUS_ARGS("ay", prefix, "ay", from, "u", limit, "t", max_bytes,
                                         "ay", continuation),
                             SD_BUS_RESULT("a(ayayttt)", items, "ay", next_continuation,

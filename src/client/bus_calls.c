@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/limits.h"
+#include "base/check.h"
 #include "base/memory.h"
 
 typedef Raftkv__V1__Request Request;
@@ -75,7 +75,7 @@ static int append_arguments(sd_bus_message *m, const Request *request) {
 }
 
 struct method {
-    const char *interface, *name; /* NULL: there is none */
+    const char *interface, *name;
 };
 
 static struct method method_of_operation(Raftkv__V1__OperationAction action) {
@@ -99,12 +99,14 @@ static struct method method_of(const Request *request) {
     case RAFTKV__V1__REQUEST__BODY_DELETE:
         return (struct method){"org.raftkv1.KV", "DeleteBytes"};
     case RAFTKV__V1__REQUEST__BODY_LIST:
-        return (struct method){"org.raftkv1.KV", request->list->stale ? NULL : "ListBytes"};
+        return (struct method){"org.raftkv1.KV",
+                               request->list->stale ? "ListStaleBytes" : "ListBytes"};
     case RAFTKV__V1__REQUEST__BODY_STATUS:
         return (struct method){"org.raftkv1.Node", "GetStatus"};
     case RAFTKV__V1__REQUEST__BODY_MEMBERS:
-        return (struct method){"org.raftkv1.Cluster",
-                               request->members->stale ? NULL : "GetConfiguration"};
+        return (struct method){"org.raftkv1.Cluster", request->members->stale
+                                                          ? "GetConfigurationStale"
+                                                          : "GetConfiguration"};
     case RAFTKV__V1__REQUEST__BODY_SNAPSHOT:
         return (struct method){"org.raftkv1.Node", "Snapshot"};
     case RAFTKV__V1__REQUEST__BODY_BACKUP:
@@ -141,6 +143,7 @@ static struct method method_of(const Request *request) {
     case RAFTKV__V1__REQUEST__BODY_OPERATIONS:
         return (struct method){"org.freedesktop.DBus.ObjectManager", "GetManagedObjects"};
     default:
+        check(!"each request of a command has a method");
         return (struct method){0};
     }
 }
@@ -158,9 +161,6 @@ int bus_call_new(sd_bus *bus, const char *destination, const Request *request, s
     sd_bus_message *m = NULL;
     int r;
 
-    if (!method.name)
-        return failure_set(failure, ERROR_UNSUPPORTED,
-                           "Over D-Bus this is answered linearizably only; leave --stale out.");
     r = sd_bus_message_new_method_call(bus, &m, destination, path, method.interface, method.name);
     /* Where polkit decides, a person may be asked to authenticate. */
     if (r >= 0)

@@ -14,8 +14,8 @@
 #define BUS_ERROR_PREFIX "org.raftkv1.Error."
 
 /*
- * Makes the method call for a request. ERROR_UNSUPPORTED with a failure where no method does what
- * the request asks for. To cancel an operation replies nothing: to show it is a call of its own.
+ * Makes the method call for a request; a negative errno with a failure where that fails. To cancel
+ * an operation replies nothing: to show it is a call of its own.
  */
 int bus_call_new(sd_bus *bus, const char *destination, const Raftkv__V1__Request *request,
                  sd_bus_message **ret, struct failure *failure);

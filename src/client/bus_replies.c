@@ -51,10 +51,14 @@ static void set_string(char **field, const char *text) {
 }
 
 static int read_put(sd_bus_message *m, Response *response) {
+    int created = 0, r;
+
     response->put = xmalloc(sizeof *response->put);
     raftkv__v1__put_response__init(response->put);
     response->body_case = RAFTKV__V1__RESPONSE__BODY_PUT;
-    return sd_bus_message_read(m, "t", &response->put->revision);
+    r = sd_bus_message_read(m, "tb", &response->put->revision, &created);
+    response->put->created = created;
+    return r;
 }
 
 static int read_get(sd_bus_message *m, Response *response, const Raftkv__V1__GetRequest *request) {
@@ -71,10 +75,8 @@ static int read_get(sd_bus_message *m, Response *response, const Raftkv__V1__Get
                                           .len = request->key.len};
     r = read_bytes(m, &item->value);
     if (r >= 0)
-        r = sd_bus_message_read(m, "ttt", &item->create_revision, &item->modify_revision,
-                                &item->version);
-    if (r >= 0 && request->stale)
-        r = sd_bus_message_read(m, "t", &response->get->revision);
+        r = sd_bus_message_read(m, "tttt", &item->create_revision, &item->modify_revision,
+                                &item->version, &response->get->revision);
     return r;
 }
 
@@ -84,7 +86,7 @@ static int read_delete(sd_bus_message *m, Response *response) {
     response->delete_ = xmalloc(sizeof *response->delete_);
     raftkv__v1__delete_response__init(response->delete_);
     response->body_case = RAFTKV__V1__RESPONSE__BODY_DELETE;
-    r = sd_bus_message_read(m, "b", &existed);
+    r = sd_bus_message_read(m, "tb", &response->delete_->revision, &existed);
     response->delete_->existed = existed;
     return r;
 }

@@ -25,12 +25,6 @@ static void add_number(struct json_object *object, const char *name, uint64_t nu
     json_object_object_add(object, name, json_object_new_uint64(number));
 }
 
-/* 0 is no revision: the way to the node did not tell it. */
-static void add_revision(struct json_object *object, uint64_t revision) {
-    if (revision != 0)
-        add_number(object, "revision", revision);
-}
-
 static void add_boolean(struct json_object *object, const char *name, bool value) {
     json_object_object_add(object, name, json_object_new_boolean(value));
 }
@@ -127,8 +121,7 @@ void output_put(const struct output *output, const Raftkv__V1__PutResponse *resp
         struct json_object *object = json_object_new_object();
 
         add_number(object, "revision", response->revision);
-        if (!output->over_bus)
-            add_boolean(object, "created", response->created);
+        add_boolean(object, "created", response->created);
         print_json(output, object);
         return;
     }
@@ -142,7 +135,7 @@ void output_get(const struct output *output, const Raftkv__V1__GetResponse *resp
     if (output->json) {
         struct json_object *object = json_item(response->item, true);
 
-        add_revision(object, response->revision);
+        add_number(object, "revision", response->revision);
         print_json(output, object);
         return;
     }
@@ -160,7 +153,7 @@ void output_delete(const struct output *output, const Raftkv__V1__DeleteResponse
     if (output->json) {
         struct json_object *object = json_object_new_object();
 
-        add_revision(object, response->revision);
+        add_number(object, "revision", response->revision);
         add_boolean(object, "existed", response->existed);
         print_json(output, object);
         return;

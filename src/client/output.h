@@ -36,9 +36,6 @@
  *   backup, check                            {"index", "term", "records", "bytes" (of keys and
  *             values), "size" (of the file), "cluster_id", "version"}; of a backup to standard
  *             output this goes to standard error
- *
- * The D-Bus methods say less: over the bus "created" of put, and "revision" of delete and of a get
- * that is not stale, are left out.
  */
 #pragma once
 
@@ -54,7 +51,7 @@ struct output {
     bool json;
     bool terminal; /* the file is one: escape what could steer it */
     bool color;
-    bool over_bus;
+    bool over_bus; /* which does not say what statistics mean */
 };
 
 /* For standard output: looks at what it is, and at NO_COLOR (https://no-color.org). */

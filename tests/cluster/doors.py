@@ -13,7 +13,10 @@ _NEWCOMER = [("name", "s"), ("peer_address", "s"), ("expected_configuration_inde
 _MEMBER = [("name", "s"), ("expected_configuration_index", "t")]
 # D-Bus: the method, its arguments as (field, type), and the names of its results.
 METHODS = {
-    "put": ("KV.Put", [("key", "s"), ("value", "s")], ["revision"]),
+    "put": ("KV.Put", [("key", "s"), ("value", "s")], ["revision", "created"]),
+    "get": ("KV.Get", [("key", "s")], ["value", "revision"]),
+    "delete": ("KV.Delete", [("key", "s")], ["revision", "existed"]),
+    "list": ("KV.List", [("prefix", "s"), ("from", "s"), ("limit", "u")], ["items", "continuation", "revision"]),
     "add_voter": ("Cluster.AddVoter", _NEWCOMER, ["configuration_index"]),
     "add_nonvoter": ("Cluster.AddNonvoter", _NEWCOMER, ["configuration_index"]),
     "remove_server": ("Cluster.RemoveServer", _MEMBER, ["configuration_index"]),
@@ -77,6 +80,18 @@ class Tcp:
     def put(self, node, key, value):
         return self.ask(node, "put", key=key.encode(), value=value.encode())
 
+    def get(self, node, key, stale=False):
+        answer = self.ask(node, "get", key=key.encode(), stale=stale)
+        return {"value": answer["item"].value.decode(), "revision": answer["revision"]}
+
+    def delete(self, node, key):
+        return self.ask(node, "delete", key=key.encode())
+
+    def list(self, node, prefix, stale=False):
+        answer = self.ask(node, "list", prefix=prefix.encode(), stale=stale)
+        items = [(item.key.decode(), item.value.decode()) for item in answer["items"]]
+        return {"items": items, "revision": answer["revision"]}
+
     def stats(self, node):
         return {
             s.name: s.number if s.WhichOneof("value") == "number" else self._histogram(s.histogram)
@@ -89,8 +104,8 @@ class Tcp:
     def _histogram(self, message):
         return {name: getattr(message, name) for name in HISTOGRAM}
 
-    def members(self, node):
-        answer = self.ask(node, "members")
+    def members(self, node, stale=False):
+        answer = self.ask(node, "members", stale=stale)
         members = [{name: getattr(m, name) for name in MEMBER} for m in answer["members"]]
         for member in members:
             member["role"] = ROLES[member["role"]]
@@ -122,10 +137,12 @@ class DBus:
             method = method.replace(".", ".Force")
         if fields.pop("nonvoter", False):
             method += "Nonvoter"
+        if fields.pop("stale", False):
+            method += "Stale"
         at = OBJECT
         if kind in ON_AN_OPERATION:
             at += f"/operation/{fields.pop('token')}"
-        defaults = {"s": "", "t": 0}
+        defaults = {"s": "", "t": 0, "u": 0}
         values = [(type_, str(fields.pop(name, defaults[type_]))) for name, type_ in arguments]
         assert not fields, fields
         return at, method, values, results
@@ -160,6 +177,16 @@ class DBus:
     def put(self, node, key, value):
         return self.ask(node, "put", key=key, value=value)
 
+    def get(self, node, key, stale=False):
+        return self.ask(node, "get", key=key, stale=stale)
+
+    def delete(self, node, key):
+        return self.ask(node, "delete", key=key)
+
+    def list(self, node, prefix, stale=False):
+        answer = self.ask(node, "list", prefix=prefix, stale=stale)
+        return {"items": [tuple(item) for item in answer["items"]], "revision": answer["revision"]}
+
     def pending(self, node):
         return [dict(zip(PENDING, row)) for row in self.ask(node, "pending")["nodes"]]
 
@@ -179,8 +206,8 @@ class DBus:
             statistics[name] = value["data"] if is_number else dict(zip(HISTOGRAM, value["data"]))
         return statistics
 
-    def members(self, node):
-        answer = self.ask(node, "members")
+    def members(self, node, stale=False):
+        answer = self.ask(node, "members", stale=stale)
         return {**answer, "members": [dict(zip(MEMBER, row)) for row in answer["members"]]}
 
 
@@ -196,6 +223,8 @@ class Raftkvctl:
             words.append("--force")
         if fields.pop("nonvoter", False):
             words.append("--nonvoter")
+        if fields.pop("stale", False):
+            words.append("--stale")
         if kind == "pending":
             words = ["members", "--pending"]
         if kind in ON_AN_OPERATION:
@@ -216,6 +245,18 @@ class Raftkvctl:
     def put(self, node, key, value):
         return self.ask(node, "put", key=key, value=value)
 
+    def get(self, node, key, stale=False):
+        answer = self.ask(node, "get", key=key, stale=stale)
+        return {name: answer[name] for name in ("value", "revision")}
+
+    def delete(self, node, key):
+        return self.ask(node, "delete", key=key)
+
+    def list(self, node, prefix, stale=False):
+        answer = self.ask(node, "list", prefix=prefix, stale=stale)
+        items = [(item["key"], item["value"]) for item in answer["items"]]
+        return {"items": items, "revision": answer["revision"]}
+
     def operations(self, node):
         known = self.ask(node, "operations")["operations"]
         return [{name: o[name] for name in OPERATION} | {"token": int(o["token"], 16)} for o in known]
@@ -223,8 +264,8 @@ class Raftkvctl:
     def stats(self, node):
         return self.ask(node, "stats")
 
-    def members(self, node):
-        answer = self.ask(node, "members")
+    def members(self, node, stale=False):
+        answer = self.ask(node, "members", stale=stale)
         for member in answer["members"]:
             member["id"] = int(member["id"], 16)
         return {**answer, "cluster_id": int(answer["cluster_id"], 16)}

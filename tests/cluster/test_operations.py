@@ -229,11 +229,28 @@ def test_a_barrier_is_behind_everything_before_it(cluster, door, asked):
 # What a node tells and does
 
 
-def test_a_write_is_told_its_revision(cluster, door, asked):
-    first = door.put(asked, "key", "1")["revision"]
-    assert door.put(asked, "key", "2")["revision"] > first
-    with cluster.nodes[0].client() as client:
-        assert client.get(b"key") == b"2"
+def test_keys_are_written_and_read(door, asked):
+    first = door.put(asked, "key", "1")
+    assert first["created"]
+    second = door.put(asked, "key", "2")
+    assert second["revision"] > first["revision"] and not second["created"]
+    read = door.get(asked, "key")
+    assert read["value"] == "2" and read["revision"] >= second["revision"]
+    listed = door.list(asked, "key")
+    assert listed["items"] == [("key", "2")] and listed["revision"] >= read["revision"]
+    deleted = door.delete(asked, "key")
+    assert deleted["existed"] and deleted["revision"] > second["revision"]
+    assert not door.delete(asked, "key")["existed"]
+
+
+def test_a_node_s_own_state_is_told_however_old(cluster, door, asked):
+    revision = door.put(asked, "own", "x")["revision"]
+    wait_until("it is applied", lambda: asked.status().applied_index >= revision)
+    read = door.get(asked, "own", stale=True)
+    assert read["value"] == "x" and read["revision"] >= revision
+    listed = door.list(asked, "own", stale=True)
+    assert listed["items"] == [("own", "x")] and listed["revision"] >= read["revision"]
+    wait_until("it knows", lambda: door.members(asked, stale=True) == door.members(asked))
 
 
 def test_the_log_is_compacted(cluster, door, asked):

@@ -94,7 +94,7 @@ def test_an_unprivileged_user_sees_the_status_and_nothing_else(cluster):
     node.call("Node.GetStatus", user="nobody")
     for action in ACTIONS:
         assert f"org.raftkv1.{action}" in refusal(node, action)
-    assert node.call("KV.Get", "s", "secret") == 's "value"'
+    assert node.call("KV.Get", "s", "secret").startswith('st "value" ')
 
 
 def test_the_rule_in_the_manual_page_permits_what_it_names_to_the_group_it_names(cluster, make_user):
@@ -103,7 +103,7 @@ def test_the_rule_in_the_manual_page_permits_what_it_names_to_the_group_it_names
     user = make_user(node.host, "operators")
     node.host.write("/etc/polkit-1/rules.d/50-raftkv-test.rules", rule)
     try:
-        wait_until("writing is permitted", lambda: node.call(*ACTIONS["write-keys"], user=user).startswith("t "))
+        wait_until("writing is permitted", lambda: node.call(*ACTIONS["write-keys"], user=user).startswith("tb "))
         for action in ("read-keys", "manage-cluster"):
             assert f"org.raftkv1.{action}" in refusal(node, action, user)
         assert "org.raftkv1.write-keys" in refusal(node, "write-keys", "nobody")

@@ -66,12 +66,14 @@ static void put_answers_the_revision_of_the_write(void **state) {
     _cleanup_message_ sd_bus_message *reply = NULL;
 
     put.revision = UINT64_MAX;
+    put.created = true;
     response.body_case = RAFTKV__V1__RESPONSE__BODY_PUT;
     response.put = &put;
     fake.response = &response;
     reply = call(*state, KV, "Put", "ss", "gr\xc3\xbc\xc3\x9f", "");
     assert_success(reply);
     assert_read_number(reply, UINT64_MAX);
+    assert_read_flag(reply, true);
     assert_at_end(reply);
     assert_int_equal(fake.last->body_case, RAFTKV__V1__REQUEST__BODY_PUT);
     assert_int_equal(fake.last->timeout_ms, 0);
@@ -91,6 +93,8 @@ static void put_bytes_takes_any_bytes(void **state) {
     reply = call_bytes(*state, "PutBytes", "\0\xff", 2, "\xc3\x28\0", 3);
     assert_success(reply);
     assert_read_number(reply, 9);
+    assert_read_flag(reply, false);
+    assert_at_end(reply);
     assert_bytes(fake.last->put->key, "\0\xff", 2);
     assert_bytes(fake.last->put->value, "\xc3\x28\0", 3);
 }
@@ -123,6 +127,7 @@ static void get_answers_the_value_as_text(void **state) {
     reply = call(*state, KV, "Get", "s", "k");
     assert_success(reply);
     assert_read_text(reply, "h\xc3\xa9llo \xf0\x9f\x98\x80");
+    assert_read_number(reply, 14);
     assert_at_end(reply);
     assert_int_equal(fake.last->body_case, RAFTKV__V1__REQUEST__BODY_GET);
     assert_bytes(fake.last->get->key, "k", 1);
@@ -190,7 +195,7 @@ static void get_bytes_answers_the_value_and_its_history(void **state) {
     assert_bytes(fake.last->get->key, "\xff", 1);
     assert_false(fake.last->get->stale);
     assert_read_bytes(fresh, "v", 1);
-    for (uint64_t n = 11; n <= 13; n++)
+    for (uint64_t n = 11; n <= 14; n++)
         assert_read_number(fresh, n);
     assert_at_end(fresh);
 
@@ -210,17 +215,20 @@ static void delete_answers_whether_the_key_existed(void **state) {
         _cleanup_message_ sd_bus_message *text = NULL, *bytes = NULL;
 
         body.existed = existed;
+        body.revision = 31;
         response.body_case = RAFTKV__V1__RESPONSE__BODY_DELETE;
         response.delete_ = &body;
         fake.response = &response;
         text = call(*state, KV, "Delete", "s", "k");
         assert_success(text);
+        assert_read_number(text, 31);
         assert_read_flag(text, existed);
         assert_at_end(text);
         assert_int_equal(fake.last->body_case, RAFTKV__V1__REQUEST__BODY_DELETE);
         assert_bytes(fake.last->delete_->key, "k", 1);
         bytes = call_bytes(*state, "DeleteBytes", "\0", 1, NULL, 0);
         assert_success(bytes);
+        assert_read_number(bytes, 31);
         assert_read_flag(bytes, existed);
         assert_bytes(fake.last->delete_->key, "\0", 1);
     }
@@ -277,7 +285,25 @@ static void list_answers_items_and_the_key_to_continue_from(void **state) {
     assert_true(sd_bus_message_exit_container(reply) >= 0);
     assert_true(sd_bus_message_exit_container(reply) >= 0);
     assert_read_text(reply, "c");
+    assert_read_number(reply, 24);
     assert_at_end(reply);
+    assert_false(fake.last->list->stale);
+}
+
+static void list_stale_answers_as_list_of_the_nodes_own_state(void **state) {
+    _cleanup_message_ sd_bus_message *reply = NULL, *no_text = NULL;
+
+    fake.response = list_response(BYTES("b"), BYTES("2"), BYTES(""));
+    reply = call(*state, KV, "ListStale", "ssu", "p", "pa", 2);
+    assert_success(reply);
+    assert_true(fake.last->list->stale);
+    assert_bytes(fake.last->list->from, "pa", 2);
+    assert_true(sd_bus_message_skip(reply, "a(ss)s") >= 0);
+    assert_read_number(reply, 24);
+    assert_at_end(reply);
+    fake.response = list_response(BYTES("b"), BYTES("\xff"), BYTES(""));
+    no_text = call(*state, KV, "ListStale", "ssu", "", "", 0);
+    assert_error(no_text, "org.raftkv1.Error.InvalidArgument", "use ListStaleBytes.");
 }
 
 static void an_empty_list_is_complete(void **state) {
@@ -312,9 +338,8 @@ static void a_list_with_something_that_is_not_text_names_list_bytes(void **state
     }
 }
 
-static void list_bytes_answers_everything_about_each_key(void **state) {
-    struct fixture *f = *state;
-    _cleanup_message_ sd_bus_message *message = new_call(f->client, KV, "ListBytes");
+static void assert_lists_bytes(struct fixture *f, const char *member) {
+    _cleanup_message_ sd_bus_message *message = new_call(f->client, KV, member);
     _cleanup_message_ sd_bus_message *reply = NULL;
 
     fake.response = list_response(BYTES("\xff"), BYTES("\0"), BYTES("\xff\0"));
@@ -345,6 +370,13 @@ static void list_bytes_answers_everything_about_each_key(void **state) {
     assert_read_bytes(reply, "\xff\0", 2);
     assert_read_number(reply, 24);
     assert_at_end(reply);
+}
+
+static void list_bytes_answers_everything_about_each_key(void **state) {
+    assert_lists_bytes(*state, "ListBytes");
+    assert_false(fake.last->list->stale);
+    assert_lists_bytes(*state, "ListStaleBytes");
+    assert_true(fake.last->list->stale);
 }
 
 static void membership_changes_answer_the_configuration_index(void **state) {
@@ -435,7 +467,7 @@ static void get_configuration_answers_every_member(void **state) {
     Raftkv__V1__Member *members[] = {&voter, &standby};
     Raftkv__V1__MembersResponse body = RAFTKV__V1__MEMBERS_RESPONSE__INIT;
     Raftkv__V1__Response response = RAFTKV__V1__RESPONSE__INIT;
-    _cleanup_message_ sd_bus_message *reply = NULL;
+    _cleanup_message_ sd_bus_message *reply = NULL, *stale = NULL;
 
     voter.name = name;
     voter.id = 41;
@@ -477,6 +509,13 @@ static void get_configuration_answers_every_member(void **state) {
     assert_read_number(reply, 42);
     assert_read_number(reply, 43);
     assert_at_end(reply);
+    stale = call(*state, CLUSTER, "GetConfigurationStale", "");
+    assert_success(stale);
+    assert_true(fake.last->members->stale);
+    assert_true(sd_bus_message_skip(stale, "a(stsssbb)") >= 0);
+    assert_read_number(stale, 42);
+    assert_read_number(stale, 43);
+    assert_at_end(stale);
 }
 
 static void every_error_has_its_name_and_message(void **state) {
@@ -555,6 +594,7 @@ int main(void) {
         TEST(get_bytes_answers_the_value_and_its_history),
         TEST(delete_answers_whether_the_key_existed),
         TEST(list_answers_items_and_the_key_to_continue_from),
+        TEST(list_stale_answers_as_list_of_the_nodes_own_state),
         TEST(an_empty_list_is_complete),
         TEST(a_list_with_something_that_is_not_text_names_list_bytes),
         TEST(list_bytes_answers_everything_about_each_key),
