@@ -38,10 +38,17 @@ enum {
     LINKS_LEARNED_MAX = 16,     /* members that are dialled only because they dialled this node */
     BUS_SENDERS_MAX = 1024,     /* D-Bus connections that are remembered */
     BUS_SENDER_CALLS_MAX = 256, /* calls under way of one D-Bus connection */
-    BUS_SENDER_BYTES_MAX = 32 * 1024 * 1024, /* bytes of their arguments */
+    BUS_SENDER_BYTES_MAX = 16 * 1024 * 1024, /* bytes of their arguments */
     BUS_CALLS_MAX = 4096,                    /* calls under way of all D-Bus connections */
     BUS_BYTES_MAX = 128 * 1024 * 1024,       /* bytes of their arguments */
-    BUS_OPEN_CALLS_MAX = 256,     /* calls under way that anyone may make, of all connections */
+    BUS_OPEN_CALLS_MAX = 256, /* calls under way that anyone may make, of all connections; of those
+                                 that look, and of those that wait */
+    /* The share that one user has of these, through all connections: a fourth (src/bus/shares.h) */
+    BUS_USER_SENDERS_MAX = BUS_SENDERS_MAX / 4, /* with calls under way */
+    BUS_USER_CALLS_MAX = BUS_CALLS_MAX / 4,
+    BUS_USER_BYTES_MAX = BUS_BYTES_MAX / 4,
+    BUS_USER_OPEN_CALLS_MAX = BUS_OPEN_CALLS_MAX / 4,
+    BUS_USER_OPERATIONS_MAX = 16, /* of OPERATIONS_MAX, over D-Bus */
     REQUESTS_WAITING_MAX = 20000, /* requests in the service of one node */
     REQUESTS_WAITING_BYTES_MAX = 256 * 1024 * 1024,
     PROPOSALS_IN_FLIGHT_MAX = 16384, /* entries proposed and not applied yet */

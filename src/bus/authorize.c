@@ -97,6 +97,29 @@ static void advance(struct sender *sender) {
     }
 }
 
+static bool is_open(const struct method_call *call) {
+    return call->method->kind == METHOD_LOOK || call->method->kind == METHOD_AWAIT;
+}
+
+static struct method_call *first_open(struct sender *sender) {
+    struct method_call *call;
+
+    TAILQ_FOREACH(call, &sender->calls, entry)
+    if (call->request && is_open(call))
+        return call;
+    return NULL;
+}
+
+/* Calls that have waited to learn whose they are. What anyone may call does not wait for polkit. */
+static void begin_identified(struct sender *sender) {
+    struct method_call *call;
+
+    share_identify(sender);
+    while ((call = first_open(sender)))
+        method_call_begin(call);
+    advance(sender);
+}
+
 static void deny_all(struct sender *sender) {
     struct method_call *call;
 
@@ -119,7 +142,7 @@ static int on_user(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
     sender->user_known = is_from_bus(reply) && !sd_bus_message_is_method_error(reply, NULL) &&
                          sd_bus_message_read_basic(reply, SD_BUS_TYPE_UINT32, &sender->user) > 0;
     if (sender->user_known)
-        advance(sender);
+        begin_identified(sender);
     else
         deny_all(sender);
     return 1;
@@ -128,12 +151,15 @@ static int on_user(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
 void authorize(struct method_call *call) {
     struct sender *sender = call->sender;
 
-    if (sender->query)
-        return;
     if (sender->user_known) {
-        advance(sender);
+        if (is_open(call))
+            method_call_begin(call);
+        else
+            advance(sender);
         return;
     }
+    if (sender->query)
+        return;
     /* Asked without waiting for the answer: sd_bus_query_sender_creds() would hold up the loop. */
     if (sd_bus_call_method_async(call->bus->connection, &sender->query, "org.freedesktop.DBus",
                                  "/org/freedesktop/DBus", "org.freedesktop.DBus",

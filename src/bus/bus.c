@@ -279,7 +279,8 @@ void bus_status_changed(struct bus *bus) {
 
 void bus_add_statistics(const struct bus *bus, struct statistics *statistics) {
     statistics_add(statistics, STATISTIC_BUS_CONNECTIONS, NULL, bus->senders.count);
-    statistics_add(statistics, STATISTIC_BUS_CALLS_UNDER_WAY, NULL, bus->calls);
+    statistics_add(statistics, STATISTIC_BUS_CALLS_UNDER_WAY, NULL,
+                   bus->shares.all.taken[TAKEN_CALLS]);
     statistics_add(statistics, STATISTIC_BUS_CALLS, NULL, bus->calls_ever);
     statistics_add(statistics, STATISTIC_BUS_RECEIVED, NULL, bus->received);
     statistics_add(statistics, STATISTIC_BUS_SENT, NULL, bus->sent);

@@ -23,12 +23,8 @@ static void request_free_pointer(Raftkv__V1__Request **request) {
 static void call_free(struct method_call *call) {
     struct sender *sender = call->sender;
 
+    share_leave(call);
     TAILQ_REMOVE(&sender->calls, call, entry);
-    sender->calls_count--;
-    sender->bytes -= call->bytes;
-    call->bus->calls--;
-    call->bus->open_calls[call->method->open]--;
-    call->bus->bytes -= call->bytes;
     sd_bus_message_unref(call->message);
     request_free(call->request);
     free(call);
@@ -129,41 +125,12 @@ static const struct method *method_find(const struct method *methods, const char
     return methods;
 }
 
-/* Whether one more call of so many bytes may be under way: 0 or ERROR_BUSY. A single large one is
- * let through for the service to refuse with its own limits. */
-static int check_limits(const struct bus *bus, const struct sender *sender,
-                        const struct method *method, size_t bytes, struct failure *failure) {
-    if (!sender)
-        return failure_set(failure, ERROR_BUSY,
-                           "Too many connections have calls under way: at most %d may have.",
-                           BUS_SENDERS_MAX);
-    if (sender->calls_count >= BUS_SENDER_CALLS_MAX || bus->calls >= BUS_CALLS_MAX)
-        return failure_set(failure, ERROR_BUSY,
-                           "Too many calls are under way: at most %d of one connection and %d of "
-                           "all may be.",
-                           BUS_SENDER_CALLS_MAX, BUS_CALLS_MAX);
-    /* So that those who may only look can't keep the others out, nor those who wait each other. */
-    if (method->open != OPEN_NOT && bus->open_calls[method->open] >= BUS_OPEN_CALLS_MAX)
-        return failure_set(failure, ERROR_BUSY,
-                           "Too many calls of %s are under way: at most %d of all connections may "
-                           "be.",
-                           method->member, BUS_OPEN_CALLS_MAX);
-    if ((sender->calls_count > 0 && sender->bytes + bytes > BUS_SENDER_BYTES_MAX) ||
-        (bus->calls > 0 && bus->bytes + bytes > BUS_BYTES_MAX))
-        return failure_set(failure, ERROR_BUSY,
-                           "Too much is under way: the calls of one connection may have %d bytes "
-                           "of arguments and those of all %d.",
-                           BUS_SENDER_BYTES_MAX, BUS_BYTES_MAX);
-    return 0;
-}
-
 int method_call_arrived(struct bus *bus, sd_bus_message *message, const struct method *methods) {
     const struct method *method = method_find(methods, sd_bus_message_get_member(message));
     struct sender *sender = sender_get(bus, sd_bus_message_get_sender(message));
     _cleanup_(request_free_pointer) Raftkv__V1__Request *request = xmalloc(sizeof *request);
     struct method_call *call;
     struct failure failure;
-    size_t bytes;
 
     raftkv__v1__request__init(request);
     request->timeout_ms = method->timeout_ms;
@@ -175,8 +142,10 @@ int method_call_arrived(struct bus *bus, sd_bus_message *message, const struct m
         reply_failure(message, &failure);
         return 1;
     }
-    bytes = protobuf_c_message_get_packed_size(&request->base);
-    if (check_limits(bus, sender, method, bytes, &failure) != 0) {
+    if (!sender) {
+        failure_set(&failure, ERROR_BUSY,
+                    "Too many connections have calls under way: at most %d may have.",
+                    BUS_SENDERS_MAX);
         reply_failure(message, &failure);
         return 1;
     }
@@ -186,19 +155,15 @@ int method_call_arrived(struct bus *bus, sd_bus_message *message, const struct m
                                  .sender = sender,
                                  .message = sd_bus_message_ref(message),
                                  .method = method,
-                                 .request = TAKE(request),
-                                 .bytes = bytes};
+                                 .bytes = protobuf_c_message_get_packed_size(&request->base)};
+    call->request = TAKE(request);
     TAILQ_INSERT_TAIL(&sender->calls, call, entry);
-    sender->calls_count++;
-    sender->bytes += bytes;
-    bus->calls++;
+    if (share_enter(call, &failure) != 0) {
+        method_call_fail(call, &failure);
+        return 1;
+    }
     bus->calls_ever++;
-    bus->received += bytes;
-    bus->open_calls[method->open]++;
-    bus->bytes += bytes;
-    if (method->open != OPEN_NOT)
-        method_call_begin(call);
-    else
-        authorize(call);
+    bus->received += call->bytes;
+    authorize(call);
     return 1;
 }

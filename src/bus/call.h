@@ -15,7 +15,7 @@
 /* One method of an interface: how its arguments become a Request, and a Response its results. */
 struct method {
     const char *member;
-    enum openness open;
+    enum method_kind kind;
     uint32_t timeout_ms; /* of the Request; 0: the default */
     /* Reads the arguments into the request and sets its body: malloc'd, as unpack() does. Negative
      * errno. */
@@ -38,6 +38,7 @@ struct method_call {
     Raftkv__V1__Request *request; /* until it is handed to the service */
     struct call *handle;          /* of the service, from then on */
     size_t bytes;                 /* of the request */
+    struct share *share;          /* where it has its places; NULL: it has none */
     TAILQ_ENTRY(method_call) entry;
 };
 

@@ -7,17 +7,10 @@
 #include "bus/bus.h"
 #include "bus/objects.h"
 #include "bus/sender.h"
+#include "bus/shares.h"
 
 #define KV_INTERFACE "org.raftkv1.KV"
 #define CLUSTER_INTERFACE "org.raftkv1.Cluster"
-
-/* Who may make a call. */
-enum openness {
-    OPEN_NOT,   /* authorize() decides */
-    OPEN_READ,  /* anyone: it tells what is so, soon */
-    OPEN_AWAIT, /* anyone: it tells what will be, which may take long */
-    OPENNESS_COUNT,
-};
 
 struct bus {
     sd_bus *connection;
@@ -28,9 +21,7 @@ struct bus {
     struct failure refused; /* why it can't be; with a code when it can't */
     struct service *service;
     struct senders senders;
-    size_t calls;                      /* under way, of all senders */
-    size_t open_calls[OPENNESS_COUNT]; /* the same by who may make them */
-    size_t bytes;                      /* of their arguments */
+    struct shares shares;
     uint64_t calls_ever;
     uint64_t received, sent; /* bytes of their arguments and results, as the service has them */
     struct objects objects;

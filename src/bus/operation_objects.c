@@ -132,7 +132,7 @@ static int write_nothing(sd_bus_message *reply, const Raftkv__V1__Response *resp
 
 static const struct method methods[] = {
     {.member = "Await",
-     .open = OPEN_AWAIT,
+     .kind = METHOD_AWAIT,
      .timeout_ms = REQUEST_TIMEOUT_MAX_MS,
      .read = read_await,
      .body = RAFTKV__V1__RESPONSE__BODY_OPERATION,

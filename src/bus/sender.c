@@ -27,6 +27,7 @@ static void sender_free(struct senders *senders, struct sender *sender) {
     backups_leave(sender);
     TAILQ_REMOVE(&senders->list, sender, entry);
     senders->count--;
+    share_forget(sender);
     sd_bus_slot_unref(sender->query);
     free(sender->name);
     free(sender);
@@ -58,6 +59,7 @@ struct sender *sender_get(struct bus *bus, const char *name) {
         return NULL;
     sender = xcalloc(1, sizeof *sender);
     sender->bus = bus;
+    sender->share = &bus->shares.unknown;
     sender->name = xstrdup(name);
     TAILQ_INIT(&sender->calls);
     TAILQ_INSERT_HEAD(&senders->list, sender, entry);

@@ -12,6 +12,7 @@
 struct bus;
 struct method_call;
 struct sender;
+struct share;
 
 enum polkit_answer {
     POLKIT_YES,
@@ -34,8 +35,9 @@ struct sender {
     struct bus *bus;
     char *name; /* unique name, ":1.7" */
     struct method_calls calls;
-    size_t calls_count;
-    size_t bytes;                  /* of the arguments of its calls */
+    size_t calls_count;            /* of those that have their places */
+    size_t bytes;                  /* of their arguments */
+    struct share *share;           /* of its user */
     uint64_t backups[BACKUPS_MAX]; /* tokens of those that it reads; 0: none */
     bool user_known;               /* whether `user` is valid */
     uint32_t user;                 /* user id, as the bus saw it when the connection was made */

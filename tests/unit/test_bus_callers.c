@@ -196,8 +196,18 @@ static void one_sender_has_a_limited_number_of_calls_under_way(void **state) {
     sd_bus_unref(other);
 }
 
-static void all_senders_have_a_limited_number_of_calls_under_way(void **state) {
-    enum { SENDERS = BUS_CALLS_MAX / BUS_SENDER_CALLS_MAX };
+/* A connection of another user. */
+static sd_bus *connect_nobody(struct fixture *f) {
+    sd_bus *client;
+
+    assert_int_equal(seteuid(65534), 0);
+    client = connect_client(f);
+    assert_int_equal(seteuid(0), 0);
+    return client;
+}
+
+static void all_connections_of_a_user_have_a_limited_number_of_calls_under_way(void **state) {
+    enum { SENDERS = BUS_USER_CALLS_MAX / BUS_SENDER_CALLS_MAX };
     struct fixture *f = *state;
     sd_bus *others[SENDERS];
     struct tally unused = {.error = BUSY}, busy = {.expected = 1, .error = BUSY};
@@ -221,7 +231,7 @@ static void all_senders_have_a_limited_number_of_calls_under_way(void **state) {
         sd_bus_unref(others[i]);
     }
     run_until(f, NULL, service_has,
-              &(struct wanted){.cancelled = BUS_CALLS_MAX, .handled = BUS_CALLS_MAX});
+              &(struct wanted){.cancelled = BUS_USER_CALLS_MAX, .handled = BUS_USER_CALLS_MAX});
 }
 
 static void send_get_status(sd_bus *client, struct tally *tally) {
@@ -233,10 +243,10 @@ static void those_who_only_look_do_not_keep_others_out(void **state) {
     struct fixture *f = *state;
     sd_bus *other = connect_client(f);
     struct tally looks = {.expected = 1, .error = BUSY}, put = {.expected = 1, .error = BUSY};
-    struct wanted wanted = {.held = BUS_OPEN_CALLS_MAX, .handled = BUS_OPEN_CALLS_MAX};
+    struct wanted wanted = {.held = BUS_USER_OPEN_CALLS_MAX, .handled = BUS_USER_OPEN_CALLS_MAX};
 
     fake.hold = true;
-    for (int i = 0; i < BUS_OPEN_CALLS_MAX / 2; i++) {
+    for (int i = 0; i < BUS_USER_OPEN_CALLS_MAX / 2; i++) {
         send_get_status(f->client, &looks);
         send_get_status(other, &looks);
     }
@@ -252,15 +262,15 @@ static void those_who_only_look_do_not_keep_others_out(void **state) {
     sd_bus_close(other);
     sd_bus_unref(other);
     run_until(f, NULL, service_has,
-              &(struct wanted){.held = BUS_OPEN_CALLS_MAX / 2,
-                               .cancelled = BUS_OPEN_CALLS_MAX / 2,
-                               .handled = BUS_OPEN_CALLS_MAX + 1});
+              &(struct wanted){.held = BUS_USER_OPEN_CALLS_MAX / 2,
+                               .cancelled = BUS_USER_OPEN_CALLS_MAX / 2,
+                               .handled = BUS_USER_OPEN_CALLS_MAX + 1});
     fake.hold = true;
     send_get_status(f->client, &looks);
     run_until(f, NULL, service_has,
-              &(struct wanted){.held = BUS_OPEN_CALLS_MAX / 2 + 1,
-                               .cancelled = BUS_OPEN_CALLS_MAX / 2,
-                               .handled = BUS_OPEN_CALLS_MAX + 2});
+              &(struct wanted){.held = BUS_USER_OPEN_CALLS_MAX / 2 + 1,
+                               .cancelled = BUS_USER_OPEN_CALLS_MAX / 2,
+                               .handled = BUS_USER_OPEN_CALLS_MAX + 2});
     f->bus = bus_close(f->bus);
 }
 
@@ -276,21 +286,46 @@ static void those_who_wait_do_not_keep_out_those_who_look(void **state) {
     struct tally waits = {.expected = 1, .error = BUSY}, look = {.expected = 1, .error = BUSY};
 
     fake.hold = true;
-    for (int i = 0; i < BUS_OPEN_CALLS_MAX / 2; i++) {
+    for (int i = 0; i < BUS_USER_OPEN_CALLS_MAX / 2; i++) {
         send_await(f->client, &waits);
         send_await(other, &waits);
     }
-    run_until(f, other, service_has,
-              &(struct wanted){.held = BUS_OPEN_CALLS_MAX, .handled = BUS_OPEN_CALLS_MAX});
+    run_until(
+        f, other, service_has,
+        &(struct wanted){.held = BUS_USER_OPEN_CALLS_MAX, .handled = BUS_USER_OPEN_CALLS_MAX});
     send_await(f->client, &waits);
     run_until(f, other, all_replied, &waits);
     assert_int_equal(waits.errors, 1);
     send_get_status(f->client, &look);
     run_until(f, other, service_has,
-              &(struct wanted){.held = BUS_OPEN_CALLS_MAX + 1, .handled = BUS_OPEN_CALLS_MAX + 1});
+              &(struct wanted){.held = BUS_USER_OPEN_CALLS_MAX + 1,
+                               .handled = BUS_USER_OPEN_CALLS_MAX + 1});
     f->bus = bus_close(f->bus);
     sd_bus_close(other);
     sd_bus_unref(other);
+}
+
+static void a_user_who_waits_does_not_keep_out_others_who_wait(void **state) {
+    struct fixture *f = *state;
+    struct tally waits = {.expected = 1, .error = BUSY}, other = {.expected = 1, .error = BUSY};
+    sd_bus *nobody;
+
+    if (geteuid() != 0)
+        skip();
+    nobody = connect_nobody(f);
+    fake.hold = true;
+    for (int i = 0; i < BUS_USER_OPEN_CALLS_MAX + 1; i++)
+        send_await(f->client, &waits);
+    run_until(f, nobody, all_replied, &waits);
+    assert_int_equal(waits.errors, 1);
+    send_await(nobody, &other);
+    run_until(f, nobody, service_has,
+              &(struct wanted){.held = BUS_USER_OPEN_CALLS_MAX + 1,
+                               .handled = BUS_USER_OPEN_CALLS_MAX + 1});
+    assert_int_equal(other.replies, 0);
+    f->bus = bus_close(f->bus);
+    sd_bus_close(nobody);
+    sd_bus_unref(nobody);
 }
 
 static void one_sender_has_limited_bytes_under_way(void **state) {
@@ -481,9 +516,10 @@ int main(void) {
         TEST(calls_of_one_sender_keep_their_order),
         TEST(a_caller_that_leaves_has_its_calls_cancelled),
         TEST(one_sender_has_a_limited_number_of_calls_under_way),
-        TEST(all_senders_have_a_limited_number_of_calls_under_way),
+        TEST(all_connections_of_a_user_have_a_limited_number_of_calls_under_way),
         TEST(those_who_only_look_do_not_keep_others_out),
         TEST(those_who_wait_do_not_keep_out_those_who_look),
+        TEST(a_user_who_waits_does_not_keep_out_others_who_wait),
         TEST(one_sender_has_limited_bytes_under_way),
         TEST(a_single_large_call_reaches_the_service),
         TEST(a_call_without_reply_takes_effect_and_is_not_answered),
