@@ -4,10 +4,12 @@ proto/raftkv.proto.
 
 Usage: dbus_page.py PROTO-FILE XML-FILE...
 
-The XML is the one place where the interfaces are described (tests/unit/test_bus_introspection.py sees to it that it
+The file permissions beside the XML is the one place that says who may call what. The XML is the one place where the
+interfaces are described (tests/unit/test_bus_introspection.py sees to it that it
 describes all that is served), so the page is made from it.
 """
 
+import os
 import re
 import sys
 import textwrap
@@ -76,6 +78,17 @@ On the system bus *--address*= is left out.
 
 *raftkv*(7), *raftkvd*(8), *raftkvctl*(1), *busctl*(1), *polkit*(8)
 """
+
+
+def write_permissions(path):
+    """A table of the members and who may call each."""
+    print("Who may call each member, besides root and the daemon's user:\n")
+    print("[[ *Member*\n:[ *Who*")
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            if not line.startswith("#"):
+                member, who = line.split()
+                print(f"|  {escape(member)}\n:  {escape(who)}")
 
 
 def escape(text):
@@ -165,6 +178,7 @@ def write_errors(path):
 
 def main():
     print(HEAD)
+    write_permissions(os.path.join(os.path.dirname(sys.argv[2]), "permissions"))
     for path in sys.argv[2:]:
         builder = ElementTree.TreeBuilder(insert_comments=True)
         with open(path, "rb") as file:

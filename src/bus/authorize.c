@@ -23,7 +23,7 @@ static void deny(struct method_call *call, const char *format, ...) {
     method_call_fail(call, &failure);
 }
 
-/* What polkit calls the permission to do this: dbus/org.raftkv1.policy. */
+/* What polkit calls the permission to do this: dbus/org.raftkv1.policy, dbus/permissions. */
 static const char *action_of(const struct method_call *call) {
     switch (call->request->body_case) {
     case RAFTKV__V1__REQUEST__BODY_PUT:

@@ -84,6 +84,7 @@ def test_a_server_is_removed(cluster, door, asked, newcomer, role):
     add_as(cluster, role, newcomer)
     answer = door.ask(asked, "remove_server", name="newcomer")
     assert_is_now(cluster, answer, "newcomer", None)
+    newcomer.wait_until_it_has_left()
 
 
 def test_the_expected_configuration_index_is_held_against_the_current_one(

@@ -3,6 +3,7 @@
 #include "test_bus_fixture.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -240,6 +241,114 @@ static void anyone_may_look_and_await_but_not_cancel(void **state) {
     disconnect(nobody);
 }
 
+/* ---- the table of permissions ---- */
+
+enum { ROWS_MAX = 128 };
+
+static struct {
+    char rows[ROWS_MAX][160]; /* "MEMBER WHO" */
+    size_t count;
+} found;
+
+static void append_argument(sd_bus_message *message, char type) {
+    if (type == 's')
+        assert_true(sd_bus_message_append(message, "s", "x") >= 0);
+    else if (type == 't')
+        assert_true(sd_bus_message_append(message, "t", UINT64_C(0)) >= 0);
+    else if (type == 'u')
+        assert_true(sd_bus_message_append(message, "u", 0) >= 0);
+    else
+        assert_true(sd_bus_message_append_array(message, 'y', "x", 1) >= 0);
+}
+
+/* An argument is a basic type, or "ay". NULL: there are none. */
+static void append_arguments(sd_bus_message *message, const char *signature) {
+    for (const char *at = signature; at && *at; at++)
+        if (*at != 'a')
+            append_argument(message, *at);
+}
+
+static void note_permission(const char *interface, const char *member, const char *action) {
+    assert_true(found.count < ROWS_MAX);
+    snprintf(found.rows[found.count++], sizeof found.rows[0], "%s.%s %s", interface, member,
+             action);
+}
+
+/* Calls each method as nobody, and notes what polkit was asked. */
+static void try_methods(struct fixture *f, sd_bus *nobody, const char *path, const char *interface,
+                        const sd_bus_vtable *vtable) {
+    for (; vtable->type != _SD_BUS_VTABLE_END; vtable++) {
+        _cleanup_message_ sd_bus_message *message = NULL, *reply = NULL;
+
+        if (vtable->type != _SD_BUS_VTABLE_METHOD)
+            continue;
+        polkit.count = 0;
+        assert_true(sd_bus_message_new_method_call(nobody, &message, DESTINATION, path, interface,
+                                                   vtable->x.method.member) >= 0);
+        append_arguments(message, vtable->x.method.signature);
+        reply = call_message(f, nobody, message);
+        assert_error(reply, polkit.count ? DENIED : "org.raftkv1.Error.Busy", "");
+        note_permission(interface, vtable->x.method.member,
+                        polkit.count ? polkit.questions[0].action : "anyone");
+    }
+}
+
+static bool was_found(const char *row) {
+    for (size_t i = 0; i < found.count; i++)
+        if (strcmp(found.rows[i], row) == 0)
+            return true;
+    return false;
+}
+
+/* Each row of dbus/permissions is so, and there are no more. */
+static void assert_found_what_is_documented(void) {
+    FILE *file = fopen(BUS_PERMISSIONS, "re");
+    char line[256], member[128], who[64], row[224];
+    size_t count = 0;
+
+    assert_non_null(file);
+    while (fgets(line, sizeof line, file)) {
+        if (line[0] == '#')
+            continue;
+        assert_int_equal(sscanf(line, "%127s %63s", member, who), 2);
+        snprintf(row, sizeof row, "%s %s", member, who);
+        if (!was_found(row))
+            fail_msg("%s is documented, and not so", row);
+        count++;
+    }
+    fclose(file);
+    assert_int_equal(count, found.count);
+}
+
+static sd_bus_message *set_property(struct fixture *f, sd_bus *client, const char *property,
+                                    const char *value);
+
+static void each_method_takes_the_permission_that_is_documented(void **state) {
+    struct fixture *f = *state;
+    sd_bus *nobody = connect_nobody(f);
+    Raftkv__V1__Error error = RAFTKV__V1__ERROR__INIT;
+    Raftkv__V1__Response busy = RAFTKV__V1__RESPONSE__INIT;
+    sd_bus_message *denied;
+
+    error.code = RAFTKV__V1__ERROR_CODE__ERROR_CODE_BUSY;
+    busy.error = &error;
+    fake.response = &busy;
+    found.count = 0;
+    polkit_start(f);
+    try_methods(f, nobody, OBJECT, KV, kv_vtable);
+    try_methods(f, nobody, OBJECT, CLUSTER, cluster_vtable);
+    try_methods(f, nobody, OBJECT, node_object.interface, node_object.vtable);
+    try_methods(f, nobody, OBJECT "/operation/7", operation_objects.interface,
+                operation_objects.vtable);
+    polkit.count = 0;
+    denied = set_property(f, nobody, "LogLevel", "debug");
+    assert_error(denied, DENIED, "");
+    note_permission(LOG_CONTROL, "LogLevel", polkit.questions[0].action);
+    sd_bus_message_unref(denied);
+    assert_found_what_is_documented();
+    disconnect(nobody);
+}
+
 static void polkit_is_not_asked_about_root(void **state) {
     struct fixture *f = *state;
     _cleanup_message_ sd_bus_message *reply = NULL;
@@ -371,6 +480,7 @@ int main(void) {
         with_polkit(a_person_is_asked_only_when_the_caller_allows_it),
         with_polkit(without_polkit_only_root_may),
         with_polkit(anyone_may_look_and_await_but_not_cancel),
+        with_polkit(each_method_takes_the_permission_that_is_documented),
         with_polkit(polkit_is_not_asked_about_root),
         with_polkit(calls_keep_their_order_while_polkit_thinks_and_the_loop_goes_on),
         with_polkit(a_caller_may_leave_while_polkit_thinks),
