@@ -82,6 +82,7 @@ def test_a_voter_is_demoted(cluster, door, asked, newcomer):
 @pytest.mark.parametrize("role", ["voter", "nonvoter"])
 def test_a_server_is_removed(cluster, door, asked, newcomer, role):
     add_as(cluster, role, newcomer)
+    wait_until("it knows", lambda: newcomer.status().role != raftkv.ROLE_NONE)
     answer = door.ask(asked, "remove_server", name="newcomer")
     assert_is_now(cluster, answer, "newcomer", None)
     newcomer.wait_until_it_has_left()
@@ -449,17 +450,45 @@ def test_a_transfer_to_a_silent_voter_fails_in_time_and_the_leader_serves_on(
     assert crippled_door.put(asked, "served-on", "x")["revision"]
 
 
-@pytest.mark.parametrize("kind", ["remove_server", "demote_voter"])
-def test_what_would_lose_the_quorum_is_refused(crippled_door, with_a_silent_voter, crippled, kind):
+def test_what_would_lose_the_quorum_is_refused(crippled_door, with_a_silent_voter, crippled):
     leader, answering, silent, asked = with_a_silent_voter
     before = crippled.members(leader)
     wait_until_the_leader_misses(leader, silent)
-    code = crippled_door.refusal(asked, kind, name=answering.name)
-    assert code == "WouldLoseQuorum"
+    for kind in ("remove_server", "demote_voter"):
+        assert crippled_door.refusal(asked, kind, name=answering.name) == "WouldLoseQuorum"
     assert crippled.members(leader) == before
 
 
-def test_by_force_it_is_done_when_the_silent_voter_is_back(
+@pytest.fixture(scope="module")
+def onlooker(crippled):
+    """A non-voter, to be asked when the follower that answers is the one that is removed."""
+    node = crippled.make_node("onlooker")
+    node.start()
+    crippled.change("add_nonvoter", name=node.name, peer_address=node.peer_address)
+    wait_until("it knows the leader", lambda: node.status().leader)
+    return node
+
+
+def test_by_force_a_voter_is_removed_when_the_silent_one_is_back(
+    crippled_door, with_a_silent_voter, crippled, onlooker
+):
+    leader, answering, silent, asked = with_a_silent_voter
+    wait_until_the_leader_misses(leader, silent)
+    with ThreadPoolExecutor() as pool:
+        force = {"name": answering.name, "force": True}
+        asked = leader if asked is leader else onlooker
+        caller = pool.submit(crippled_door.ask, asked, "remove_server", **force)
+        wait_until("it is begun", lambda: is_running(newest_operation(leader), "remove-server"))
+        silent.resume()
+        answer = caller.result(LIMIT)
+    answering.wait_until_it_has_left()
+    assert_is_now(crippled, answer, answering.name, None)
+    answering.start()
+    back = {"name": answering.name, "peer_address": answering.peer_address}
+    crippled.change("add_voter", through=leader, **back)
+
+
+def test_by_force_a_voter_is_demoted_when_the_silent_one_is_back(
     crippled_door, with_a_silent_voter, crippled
 ):
     leader, answering, silent, asked = with_a_silent_voter
@@ -492,7 +521,7 @@ def test_who_waits_is_told_when_it_is_cancelled(crippled_door, with_a_silent_vot
 def await_through_all_doors(pool, cluster, asked, leader, how):
     """Waits for the beginning of a demotion, and has it awaited."""
     for node in (leader, asked):
-        wait_until("it is begun", lambda: is_being_demoted(newest_operation(node)))
+        wait_until("it is begun", lambda: is_running(newest_operation(node), "demote-voter"))
     token = newest_operation(asked)["token"]
     doors = [make_door(kind, cluster.bus) for kind in DOORS]
     awaiting = [pool.submit(getattr(door, how), asked, "await", token=token) for door in doors]
@@ -500,8 +529,8 @@ def await_through_all_doors(pool, cluster, asked, leader, how):
     return awaiting
 
 
-def is_being_demoted(operation):
-    return operation["request"] == "demote-voter" and operation["state"] == "running"
+def is_running(operation, request):
+    return operation["request"] == request and operation["state"] == "running"
 
 
 def wait_until_the_leader_misses(leader, silent):
