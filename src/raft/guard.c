@@ -374,6 +374,10 @@ static enum guard_verdict receive_vote_result(const struct raft *raft, struct ra
     }
     /* L10: a pre-vote is answered with the term that was asked for, which is never above the next
      * one. libraft asserts that it is not granted. */
+    /* L37: who refuses says that it has a higher one, to which libraft goes then. */
+    if (args->term > raft->current_term + 1 && !args->vote_granted) {
+        return GUARD_PASS;
+    }
     if (args->term > raft->current_term + 1) {
         return close_link("it answers a pre-vote for a term that was not asked for", ret_reason);
     }

@@ -303,6 +303,13 @@ static void anchor_heartbeat(struct member *member, struct sender *sender,
         heartbeat->leader_commit = match;
 }
 
+/* L37: libraft refuses a pre-vote with the term that was asked for, and who asked in one that has
+ * passed would never learn of the present one. */
+static void say_higher_term(const struct member *member, struct raft_request_vote_result *result) {
+    if (result->pre_vote && !result->vote_granted && result->term < member->raft.current_term)
+        result->term = member->raft.current_term;
+}
+
 static void send_message(struct member *member, struct raft_message *message) {
     struct raft_append_entries *append = &message->append_entries;
     uint8_t *data;
@@ -322,6 +329,8 @@ static void send_message(struct member *member, struct raft_message *message) {
         }
         anchor_heartbeat(member, sender, append);
     }
+    if (message->type == RAFT_REQUEST_VOTE_RESULT)
+        say_higher_term(member, &message->request_vote_result);
     data = codec_encode(message, member->entries.last_index, &size);
     send_or_hold(member, message->server_id, true, data, size);
 }
