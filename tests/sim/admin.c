@@ -14,7 +14,7 @@
 
 enum { STEP = 200 * MS };
 
-enum wish { WISH_ADD, WISH_REMOVE, WISH_DEMOTE, WISH_TRANSFER };
+enum wish { WISH_ADD, WISH_ACCEPT, WISH_REJECT, WISH_REMOVE, WISH_DEMOTE, WISH_TRANSFER };
 
 /* Stays in memory until it was answered. */
 struct wished {
@@ -77,7 +77,7 @@ static void judge(const struct wished *wished, const Raftkv__V1__Response *respo
     must(configuration, "a change was answered with index %" PRIu64 ", which is no configuration",
          response->configuration->configuration_index);
     server = configuration_find_name(configuration, wished->subject->name);
-    if (wished->wish == WISH_ADD)
+    if (wished->wish == WISH_ADD || wished->wish == WISH_ACCEPT)
         must(server && server->role == MEMBER_VOTER, "%s was added, but is no voter at %" PRIu64,
              wished->subject->name, configuration->index);
     else if (wished->wish == WISH_DEMOTE)
@@ -97,6 +97,7 @@ static void answered(void *data, const Raftkv__V1__Response *response) {
         else
             admin.figures.done++;
         judge(wished, response);
+        admin.figures.accepted += wished->wish == WISH_ACCEPT && !response->error;
         admin.under_way = NULL;
     }
     free(wished);
@@ -105,23 +106,35 @@ static void answered(void *data, const Raftkv__V1__Response *response) {
 static void fill(Raftkv__V1__Request *message, enum wish wish, struct machine *subject,
                  uint64_t expected) {
     static Raftkv__V1__AddVoterRequest add;
+    static Raftkv__V1__AcceptRequest accept;
+    static Raftkv__V1__RejectRequest reject;
     static Raftkv__V1__RemoveServerRequest remove;
     static Raftkv__V1__DemoteVoterRequest demote;
     static Raftkv__V1__TransferLeadershipRequest transfer;
 
     raftkv__v1__add_voter_request__init(&add);
+    raftkv__v1__accept_request__init(&accept);
+    raftkv__v1__reject_request__init(&reject);
     raftkv__v1__remove_server_request__init(&remove);
     raftkv__v1__demote_voter_request__init(&demote);
     raftkv__v1__transfer_leadership_request__init(&transfer);
-    add.name = remove.name = demote.name = subject->name;
+    add.name = remove.name = demote.name = accept.name = reject.name = subject->name;
     transfer.name = chance_one_in(3) ? "" : subject->name;
     add.peer_address = subject->address;
     add.expected_configuration_index = remove.expected_configuration_index = expected;
-    demote.expected_configuration_index = expected;
+    demote.expected_configuration_index = accept.expected_configuration_index = expected;
     switch (wish) {
     case WISH_ADD:
         message->body_case = RAFTKV__V1__REQUEST__BODY_ADD_VOTER;
         message->add_voter = &add;
+        break;
+    case WISH_ACCEPT:
+        message->body_case = RAFTKV__V1__REQUEST__BODY_ACCEPT;
+        message->accept = &accept;
+        break;
+    case WISH_REJECT:
+        message->body_case = RAFTKV__V1__REQUEST__BODY_REJECT;
+        message->reject = &reject;
         break;
     case WISH_REMOVE:
         message->body_case = RAFTKV__V1__REQUEST__BODY_REMOVE_SERVER;
@@ -139,7 +152,8 @@ static void fill(Raftkv__V1__Request *message, enum wish wish, struct machine *s
 }
 
 static void ask(enum wish wish, struct machine *subject) {
-    static const char *const words[] = {"add", "remove", "demote", "transfer to"};
+    static const char *const words[] = {"add",    "accept", "reject",
+                                        "remove", "demote", "transfer to"};
     struct machine *asked = admin_any_member();
     const struct configuration *configuration = committed_configuration();
     struct wished *wished;
@@ -178,6 +192,14 @@ void admin_lose(struct machine *machine) {
 
 /* ---- what is wanted ---- */
 
+/* One that may ask for it is waited for at times, and accepted at times though it does not ask. */
+static void add(struct machine *subject) {
+    if (!subject->joins || chance_one_in(4))
+        ask(WISH_ADD, subject);
+    else if (subject->heard_until > world_now() || chance_one_in(8))
+        ask(WISH_ACCEPT, subject);
+}
+
 static void replace_wiped(const struct configuration *configuration) {
     const struct node *node = admin.wiped->node;
 
@@ -195,14 +217,14 @@ static void replace_wiped(const struct configuration *configuration) {
         admin.wiped = NULL;
         admin.wiped_id = 0;
     } else {
-        ask(WISH_ADD, admin.wiped);
+        add(admin.wiped);
     }
 }
 
 static void form(const struct configuration *configuration) {
     for (unsigned i = 2; i <= admin.voters; i++)
         if (!is_voter(configuration, &machines[i])) {
-            ask(WISH_ADD, &machines[i]);
+            add(&machines[i]);
             return;
         }
     admin.formed = true;
@@ -212,8 +234,10 @@ static void change(void) {
     struct machine *subject = &machines[chance_between(1, machine_count)];
     uint64_t die = chance_below(10);
 
-    if (die < 5)
-        ask(WISH_ADD, subject);
+    if (subject->joins && chance_one_in(10))
+        ask(WISH_REJECT, subject);
+    else if (die < 5)
+        add(subject);
     else if (die < 7)
         ask(WISH_REMOVE, subject);
     else if (die < 8)

@@ -27,6 +27,6 @@ void admin_wiped(struct machine *machine);
 struct machine *admin_any_member(void);
 
 struct admin_figures {
-    unsigned long asked, done, wiped;
+    unsigned long asked, done, accepted, wiped;
 };
 const struct admin_figures *admin_figures(void);

@@ -23,6 +23,8 @@ enum figure {
     FIGURE_SHORT_WRITES,
     FIGURE_FAILED, /* writes and syncs */
     FIGURE_CHANGES,
+    FIGURE_ANNOUNCEMENTS, /* of nodes that have moved or want to join */
+    FIGURE_ACCEPTED,
     FIGURE_WIPES,
     FIGURE_MOVES,
     FIGURE_STOPS,

@@ -427,13 +427,26 @@ void machine_crash_at_write(struct machine *machine, uint64_t operations) {
     disk_crash_after(machine->disk, operations);
 }
 
+/* What its configuration names in Join=: where the others are now. */
+static void list_others(const struct machine *machine, char *ret, size_t size) {
+    size_t length = 0;
+
+    ret[0] = '\0';
+    for (unsigned i = 1; i <= machine_count && machine->joins && !machine->bootstrap; i++)
+        if (i != machine->number)
+            length += (size_t)snprintf(ret + length, size - length, "%s ", machines[i].address);
+}
+
 void machine_start(struct machine *machine) {
+    char join[MACHINES_MAX * (sizeof machine->address + 1)];
     struct node_options options = {
         .name = machine->name,
         .data_directory = machine->directory,
         .peer_address = machine->address,
         .client_address = machine->client_address,
         .bootstrap = machine->bootstrap,
+        .join = join,
+        .allow_join = machine->allow_join,
         .election_timeout = 1000,
         .heartbeat = 100,
         .state_cache_size = 160 * 1024,
@@ -452,6 +465,7 @@ void machine_start(struct machine *machine) {
     int result;
 
     check(!machine->node);
+    list_others(machine, join, sizeof join);
     machine->life++;
     machine->starts++;
     machine->wake_scheduled = machine->wake_time = UINT64_MAX;

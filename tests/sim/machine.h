@@ -47,6 +47,8 @@ struct machine {
     const char *dying_of; /* set while the node runs; it dies at the end of the turn */
     char name[16], address[32], client_address[32], directory[32];
     bool bootstrap;
+    bool joins; /* with an empty disk it asks the others to be taken in (Join=) */
+    enum join_policy allow_join;
     uint32_t log_file_size, state_log_size;
     size_t log_batch_bytes; /* 0: the default, about as much as is written at a time */
     uint64_t snapshot_entries, trailing_entries; /* 0: the defaults, which no seed comes to */
@@ -61,6 +63,7 @@ struct machine {
     struct link *links;
     struct incoming *incoming;
     struct asking *askings;
+    uint64_t heard_until;        /* a leader knows that it asks to join */
     unsigned messages_to_damage; /* of the next ones that come from here */
 };
 

@@ -625,6 +625,12 @@ static void fail_asking(struct asking *asking, const char *reason) {
         asking->announce(asking->data, NULL, &failure);
 }
 
+static void note_announcement(struct machine *machine, const struct announce_reply *reply) {
+    figures.announcements++;
+    if (node_identity(machine->node)->cluster_id == 0 && reply->said.code == ERROR_OK)
+        machine->heard_until = world_now() + JOIN_KEPT_MS * (uint64_t)MS;
+}
+
 static void answer_asking(struct happening *happening) {
     struct asking *asking = container_of(happening, struct asking, happening);
     struct machine *machine = asking->machine, *target = asking->target;
@@ -646,6 +652,7 @@ static void answer_asking(struct happening *happening) {
         asking->identify(asking->data, node_identity(target->node), NULL);
     } else {
         node_announced(target->node, node_identity(machine->node), &reply);
+        note_announcement(machine, &reply);
         machine_turn(target);
         asking->announce(asking->data, &reply, NULL);
     }

@@ -27,6 +27,6 @@ void network_heal(void);
 /* Breaks all connections between two machines. */
 void network_break(unsigned a, unsigned b);
 struct network_figures {
-    uint64_t messages, damaged;
+    uint64_t messages, damaged, announcements;
 };
 const struct network_figures *network_figures(void);

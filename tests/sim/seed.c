@@ -110,6 +110,8 @@ static void begin(void) {
     unsigned voters = chance_one_in(2) ? (unsigned)chance_between(1, 4) : 0;
     uint64_t silence = chance_latency(300, 5000);            /* ms */
     bool compacts = !chance_one_in(3) || faults_want_cuts(); /* followers are behind the log */
+    bool joins = chance_one_in(3);
+    enum join_policy allow_join = joins ? (enum join_policy)chance_below(JOIN_VOTER + 1) : JOIN_ASK;
 
     oracle_init();
     if (compacts && chance_one_in(2))
@@ -129,8 +131,11 @@ static void begin(void) {
             machines[i].checkpoint_bytes = chance_latency(16 * 1024, 1024 * 1024);
         machines[i].auto_promote_voters = voters;
         machines[i].auto_promote_after = silence;
-        machine_start(&machines[i]);
+        machines[i].joins = joins;
+        machines[i].allow_join = allow_join;
     }
+    for (unsigned i = 1; i <= machine_count; i++)
+        machine_start(&machines[i]);
     admin_start(first_voters(), !chance_one_in(4));
     if (chance_one_in(2))
         must(run_while(not_formed, 60 * (uint64_t)SECOND), "the members can't be added");
@@ -174,6 +179,8 @@ static void gather(struct figures *ret) {
                 [FIGURE_DAMAGED] = network->damaged,
                 [FIGURE_FULL] = faults->full,
                 [FIGURE_CHANGES] = admin_figures()->done,
+                [FIGURE_ANNOUNCEMENTS] = network->announcements,
+                [FIGURE_ACCEPTED] = admin_figures()->accepted,
                 [FIGURE_WIPES] = admin_figures()->wiped,
                 [FIGURE_MOVES] = faults->moves,
                 [FIGURE_STOPS] = faults->stops,
