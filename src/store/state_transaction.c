@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "store/page_journal.h"
+#include "store/sync.h"
 
 int state_begin(struct state *state) {
     check(!state->transaction);
@@ -187,11 +188,23 @@ static int checkpoint(struct state *state, uint64_t *ret_durable_index) {
     return 0;
 }
 
+/* Berkeley DB may not be kept waiting while it writes a page, for whoever applies waits for it
+ * then: a half of the page journal is emptied before it is full. Should that fail, a write says so.
+ */
+static void write_back_in_pause(void *data) {
+    struct state *state = data;
+
+    if (page_journal_wants_write_back(state->pages))
+        (void)page_journal_write_back(state->pages);
+}
+
 int state_checkpoint(struct state *state, uint64_t *ret_durable_index) {
     int r;
 
     pthread_mutex_lock(&state->environment_lock);
+    store_set_pause(write_back_in_pause, state);
     r = checkpoint(state, ret_durable_index);
+    store_set_pause(NULL, NULL);
     if (state_is_open(state) && atomic_exchange(&state->in_a_hurry, false))
         state_spread_checkpoints(state->environment, true);
     pthread_mutex_unlock(&state->environment_lock);

@@ -44,6 +44,16 @@ static int library_sync(int fd) {
     return 0;
 }
 
+static _Thread_local struct {
+    void (*work)(void *data);
+    void *data;
+} in_pause;
+
+void store_set_pause(void (*work)(void *data), void *data) {
+    in_pause.work = work;
+    in_pause.data = data;
+}
+
 /* A checkpoint that meets a page which is being changed comes back to it a second later, and
  * everybody waits for it so long: a few milliseconds are enough. */
 static int yield_briefly(u_long seconds, u_long microseconds) {
@@ -51,6 +61,8 @@ static int yield_briefly(u_long seconds, u_long microseconds) {
     struct timespec time = {
         .tv_nsec = 1000 * (seconds > 0 || microseconds > MAX_US ? MAX_US : (long)microseconds)};
 
+    if (seconds == 0 && microseconds > 0 && in_pause.work)
+        in_pause.work(in_pause.data);
     if (time.tv_nsec == 0)
         sched_yield();
     else

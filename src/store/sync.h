@@ -16,6 +16,10 @@
  */
 void store_sync_init(void);
 
+/* What this thread does when Berkeley DB pauses between two pages of a checkpoint, and holds nothing
+ * that others wait for; NULL: nothing. */
+void store_set_pause(void (*work)(void *data), void *data);
+
 /* Makes the file's content durable. Does not return when the sync fails (store_set_sync_failed). */
 void store_sync(int fd);
 /* The same without the file's times: what Berkeley DB would call for its own files. */
