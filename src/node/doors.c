@@ -273,10 +273,19 @@ static void say_farewell(struct node *node, const struct known_member *known) {
     size_t size;
 
     farewell.last_forward_id = DEFECT(FAREWELL_TO_ALL) ? 0 : known->last_forward_id;
+    farewell.incarnation = node->identity.incarnation;
     message.body_case = RAFTKV__V1__PEER_MESSAGE__BODY_FAREWELL;
     message.farewell = &farewell;
     data = pack(&message.base, 0, &size);
     node->host->send(node->host, known->id, false, data, size);
+}
+
+/* One of a former run, which a lost segment has held up, says nothing about this one. */
+static void hear_farewell(struct node *node, uint64_t from, const Raftkv__V1__Farewell *farewell) {
+    const struct known_member *known = find_known(node, from);
+
+    if (known && known->incarnation == farewell->incarnation)
+        service_member_leaves(node->service, from, farewell->last_forward_id);
 }
 
 void doors_say_farewell(struct node *node) {
@@ -309,7 +318,7 @@ int node_receive(struct node *node, uint64_t from, const uint8_t *data, size_t s
             service_forward_request(node->service, from, message->forward_request);
         break;
     case RAFTKV__V1__PEER_MESSAGE__BODY_FAREWELL:
-        service_member_leaves(node->service, from, message->farewell->last_forward_id);
+        hear_farewell(node, from, message->farewell);
         break;
     case RAFTKV__V1__PEER_MESSAGE__BODY_FORWARD_RESPONSE:
         service_forward_response(node->service, from, message->forward_response);

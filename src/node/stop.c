@@ -49,19 +49,22 @@ void node_stop(struct node *node, uint64_t timeout_ms, void (*stopped)(void *dat
 }
 
 /*
- * Nothing is under way any more, and the others know it: what they have forwarded and this node has
- * not received would otherwise be lost unread, and nobody could say what became of it.
+ * What the others have forwarded and this node has not received would otherwise be lost unread, and
+ * nobody could say what became of it.
  */
-static bool is_finished(struct node *node) {
-    uint64_t now = node->host->now(node->host);
+static void say_farewell(struct node *node) {
+    if (node->farewell_until != 0)
+        return;
+    node->farewell_until = node->host->now(node->host) + FAREWELL_MS;
+    doors_say_farewell(node);
+}
 
+/* Nothing is under way any more, and the others have been told. */
+static bool is_finished(struct node *node) {
     if (node->transfer_under_way || service_drain(node->service) > 0)
         return false;
-    if (node->farewell_until == 0) {
-        node->farewell_until = now + FAREWELL_MS;
-        doors_say_farewell(node);
-    }
-    return now >= node->farewell_until || doors_all_sent(node);
+    say_farewell(node);
+    return node->host->now(node->host) >= node->farewell_until || doors_all_sent(node);
 }
 
 /* Waits for requests and the transfer up to the deadline; for the lanes the caller waits. */
@@ -74,6 +77,7 @@ void stop_advance(struct node *node) {
     member_stop_awaiting(node->member);
     if (!late && !is_finished(node))
         return;
+    say_farewell(node);
     node->stopped = NULL;
     member_close_door(node->member);
     stopped(node->stopped_data);

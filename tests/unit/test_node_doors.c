@@ -116,6 +116,40 @@ static void a_write_on_its_way_to_a_leader_that_stops_goes_to_the_next_one(void 
     assert_true(world_run(world_agrees, 30000));
 }
 
+static void farewell_of_1(uint64_t incarnation) {
+    Raftkv__V1__PeerMessage message = RAFTKV__V1__PEER_MESSAGE__INIT;
+    Raftkv__V1__Farewell farewell = RAFTKV__V1__FAREWELL__INIT;
+    _cleanup_free_ uint8_t *data = NULL;
+    const char *reason = "";
+    size_t size;
+
+    farewell.incarnation = incarnation;
+    message.body_case = RAFTKV__V1__PEER_MESSAGE__BODY_FAREWELL;
+    message.farewell = &farewell;
+    data = pack(&message.base, 0, &size);
+    assert_int_equal(
+        node_receive(world_node(2), node_identity(world_node(1))->member_id, data, size, &reason),
+        0);
+}
+
+/* What was under way then may have arrived since. */
+static void a_farewell_of_a_former_run_says_nothing_about_this_one(void **state) {
+    uint64_t incarnation = node_identity(world_node(1))->incarnation;
+
+    (void)state;
+    assert_int_equal(world_put(2, "before", 10), ERROR_OK);
+    farewell_of_1(incarnation - 1);
+    farewell_of_1(incarnation + 1);
+    assert_int_equal(world_put(2, "key", 10), ERROR_OK);
+    farewell_of_1(incarnation);
+    world_begin_put(2, "another key", 10);
+    world_pass(5000);
+    assert_int_equal(world_answer(), -1);
+    world_isolate(1, true); /* for the next leader */
+    assert_true(world_run(is_answered, 30000));
+    assert_int_equal(world_answer(), ERROR_OK);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_replaced_member_is_let_in_by_who_has_not_heard_of_it,
@@ -123,6 +157,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_new_directory_is_not_let_in_under_a_name_that_is_taken,
                                         start_four, stop),
         cmocka_unit_test_setup_teardown(a_member_at_an_address_where_nobody_answers_is_asked_rarely,
+                                        start_four, stop),
+        cmocka_unit_test_setup_teardown(a_farewell_of_a_former_run_says_nothing_about_this_one,
                                         start_four, stop),
         cmocka_unit_test_setup_teardown(
             a_write_on_its_way_to_a_leader_that_stops_goes_to_the_next_one, start_four, stop),
