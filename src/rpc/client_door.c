@@ -5,6 +5,12 @@
 #include "base/memory.h"
 #include "rpc/client_door_private.h"
 
+enum {
+    /* As many as the kernel holds, and some: more come only if it could not be told to let nobody
+     * in any more. */
+    LAST_ACCEPTED_MAX = 1024,
+};
+
 /* Requests that do not arrive whole fill the memory: the one that takes most of it has to go. */
 static void on_overfull(struct network *network) {
     struct client_door *door = container_of(network, struct client_door, network);
@@ -37,7 +43,9 @@ void client_door_shed_output(struct client_door *door) {
 static void on_incoming(struct listener *listener) {
     struct client_door *door = container_of(listener, struct client_door, listener);
 
-    door->last_looks = 0;
+    if (door->last_accepted < LAST_ACCEPTED_MAX)
+        door->last_looks = 0;
+    door->last_accepted += door->closing;
     client_session_accept(door);
 }
 

@@ -23,6 +23,7 @@ struct client_door {
     bool closing;               /* when the last session is gone, so is the network */
     struct turn_task last_look; /* for connections that the kernel has, before it stops listening */
     unsigned last_looks;        /* since one came in */
+    unsigned last_accepted;     /* while it closes */
     void (*closed)(void *data);
     void *closed_data;
 };

@@ -40,7 +40,7 @@ void listener_shut(struct listener *listener) {
 
     if (!listener->open || uv_fileno((uv_handle_t *)&listener->tcp, &fd) < 0)
         return;
-    /* Without it, who connects in the last moment is reset, as everywhere. */
+    /* Without it, who connects in the last moment is reset. */
     (void)setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
 }
 
