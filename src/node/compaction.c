@@ -131,10 +131,10 @@ static void checkpoint_done(struct job *job) {
     node->host->submit(node->host, LANE_LOG, &compaction->job);
 }
 
-void compaction_begin(struct node *node, uint64_t mark_index, uint64_t applied_index) {
+void compaction_begin(struct node *node, uint64_t mark_index, uint64_t entries, uint64_t bytes) {
     node->compaction.stats.index = mark_index;
-    node->compaction.entries = applied_index - mark_index;
-    node->compaction.bytes = 0;
+    node->compaction.entries = entries;
+    node->compaction.bytes = bytes;
 }
 
 void compaction_start(struct node *node) {

@@ -70,7 +70,7 @@ static void reset_done(struct job *job) {
     node_event(&event, node, install->mark->index, NULL);
     journal_with(LOG_NOTICE, event.fields, "The state at index %llu is installed.",
                  (unsigned long long)install->mark->index);
-    compaction_begin(node, install->mark->index, install->mark->index);
+    compaction_begin(node, install->mark->index, 0, 0);
     install->mark = NULL;
     install->retry_at = 0;
     space_update(node);

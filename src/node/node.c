@@ -119,6 +119,17 @@ static int open_log(struct node *node, const struct node_options *node_options,
     return result;
 }
 
+/* The log has all entries from behind the mark on. */
+static void count_since_mark(struct node *node, const struct log_recovery *recovery,
+                             uint64_t applied_index) {
+    uint64_t bytes = 0;
+
+    for (uint64_t i = recovery->mark.index + 1; i <= applied_index; i++)
+        if (i >= recovery->first_index && i <= recovery->last_index)
+            bytes += recovery->entries[i - recovery->first_index].size;
+    compaction_begin(node, recovery->mark.index, applied_index - recovery->mark.index, bytes);
+}
+
 static int open_member(struct node *node, const struct node_options *options,
                        const struct log_recovery *recovery, struct failure *failure) {
     struct member_options member = {
@@ -145,7 +156,7 @@ static int open_member(struct node *node, const struct node_options *options,
     state_applied(node->state, &member.applied_index, &applied_term);
     state_configuration(node->state, &member.configuration_index, &member.configuration,
                         &member.configuration_size);
-    compaction_begin(node, recovery->mark.index, member.applied_index);
+    count_since_mark(node, recovery, member.applied_index);
     result = member_new(&node->member, &member, &term, &vote);
     if (result < 0)
         return failure_set(failure, ERROR_INTERNAL,

@@ -296,8 +296,9 @@ bool checkpoint_is_late(const struct node *node);
 bool checkpoint_holds_applies(const struct node *node);
 
 /* compaction.c */
-/* A mark at this index is in the log, from an earlier run or an installed state. */
-void compaction_begin(struct node *node, uint64_t mark_index, uint64_t applied_index);
+/* A mark at this index is in the log, from an earlier run or an installed state; so much behind it
+ * was applied since. */
+void compaction_begin(struct node *node, uint64_t mark_index, uint64_t entries, uint64_t bytes);
 void compaction_start(struct node *node);
 void compaction_tick(struct node *node);
 uint64_t compaction_deadline(const struct node *node);

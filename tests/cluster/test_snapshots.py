@@ -362,6 +362,19 @@ def test_200000_overwrites_of_1000_keys_need_less_than_160_mib(make_cluster):
     assert used < 160 * MIB
 
 
+@pytest.mark.parametrize("setting", ["SnapshotEntries=100", "SnapshotBytes=1M"])
+def test_what_was_written_before_a_restart_counts_for_the_next_compaction(make_cluster, setting):
+    cluster = make_cluster(1, ["[Raft]", setting])
+    (node,) = cluster.nodes
+    write(node, 60, 10000)
+    assert node.status().snapshot_count == 0
+    node.stop()
+    node.start()
+    assert node.status().snapshot_count == 0
+    write(node, 60, 10000)
+    wait_until("the node compacts its log by itself", lambda: node.status().snapshot_count == 1)
+
+
 def test_keys_are_counted_also_across_restarts_and_streamed_states(make_cluster):
     cluster = make_cluster(1, ["[Raft]", "SnapshotEntries=20", "TrailingEntries=1"])
     first = cluster.nodes[0]
