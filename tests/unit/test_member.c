@@ -199,6 +199,36 @@ static bool watch_votes(const struct world_message *message, const Raftkv__V1__P
     return true;
 }
 
+static uint64_t refused_in_term;
+
+static bool watch_refusals(const struct world_message *message,
+                           const Raftkv__V1__PeerMessage *peer) {
+    (void)message;
+    if (peer->body_case == RAFTKV__V1__PEER_MESSAGE__BODY_REQUEST_VOTE_RESULT &&
+        peer->request_vote_result->pre_vote && !peer->request_vote_result->granted)
+        refused_in_term = peer->request_vote_result->term;
+    return true;
+}
+
+static void L37_who_refuses_a_pre_vote_says_its_higher_term(void **state) {
+    uint64_t follower = other_than(world_leader()), third = 6 - world_leader() - follower;
+    Raftkv__V1__PeerMessage peer = RAFTKV__V1__PEER_MESSAGE__INIT;
+    Raftkv__V1__RequestVote vote = RAFTKV__V1__REQUEST_VOTE__INIT;
+    const char *reason = "";
+
+    (void)state;
+    assert_true(term_of(follower) > 1);
+    vote.term = term_of(follower) - 1;
+    vote.pre_vote = true;
+    peer.body_case = RAFTKV__V1__PEER_MESSAGE__BODY_REQUEST_VOTE;
+    peer.request_vote = &vote;
+    refused_in_term = 0;
+    world.filter = watch_refusals;
+    assert_int_equal(member_receive(world_node(follower)->member, third, &peer, &reason), 0);
+    world_pass(HEARTBEAT_MS);
+    assert_int_equal(refused_in_term, term_of(follower));
+}
+
 static void no_message_leaves_before_term_and_vote_are_durable(void **state) {
     uint64_t leader = world_leader(), candidate = other_than(leader);
 
@@ -858,6 +888,7 @@ int main(void) {
         THREE(L20_a_timeout_is_fired_only_when_due),
         THREE(L22_a_standby_forgets_a_silent_leader),
         THREE(L23_a_cut_off_candidate_does_not_raise_its_term_again_and_again),
+        THREE(L37_who_refuses_a_pre_vote_says_its_higher_term),
         THREE(a_heartbeat_that_overtakes_entries_is_not_refused),
     };
 
