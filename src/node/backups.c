@@ -14,7 +14,7 @@
 #include "node/node_internal.h"
 
 static struct backup *find(struct node *node, uint64_t token) {
-    for (size_t i = 0; i < BACKUPS_MAX; i++)
+    for (size_t i = 0; i < BACKUP_PLACES; i++)
         if (node->backups[i].token == token && !node->backups[i].ended)
             return &node->backups[i];
     return NULL;
@@ -92,7 +92,7 @@ static uint64_t deadline_of(const struct backup *backup) {
 void backups_tick(struct node *node) {
     uint64_t now = node->host->now(node->host);
 
-    for (size_t i = 0; i < BACKUPS_MAX; i++) {
+    for (size_t i = 0; i < BACKUP_PLACES; i++) {
         struct backup *backup = &node->backups[i];
         struct failure failure;
 
@@ -110,7 +110,7 @@ void backups_tick(struct node *node) {
 uint64_t backups_deadline(const struct node *node) {
     uint64_t deadline = UINT64_MAX;
 
-    for (size_t i = 0; i < BACKUPS_MAX; i++)
+    for (size_t i = 0; i < BACKUP_PLACES; i++)
         if (deadline_of(&node->backups[i]) < deadline)
             deadline = deadline_of(&node->backups[i]);
     return deadline;
@@ -227,12 +227,15 @@ static void read_done(struct job *job) {
 
 static int begin(struct node *node, uint64_t *ret_token, struct failure *failure) {
     struct backup *backup = NULL;
+    unsigned being_read = 0;
     uint64_t token;
 
-    for (size_t i = 0; i < BACKUPS_MAX && !backup; i++)
+    for (size_t i = 0; i < BACKUP_PLACES; i++)
         if (node->backups[i].token == 0)
             backup = &node->backups[i];
-    if (!backup)
+        else if (!node->backups[i].ended)
+            being_read++;
+    if (!backup || being_read >= BACKUPS_MAX)
         return failure_set(failure, ERROR_BUSY,
                            "%d backups are read from this node already, as many as it may have at "
                            "a time.",
@@ -284,14 +287,14 @@ int backups_read(void *data, uint64_t *token, uint64_t sequence, struct failure 
 /* ---- for the others ---- */
 
 bool backups_busy(const struct node *node) {
-    for (size_t i = 0; i < BACKUPS_MAX; i++)
+    for (size_t i = 0; i < BACKUP_PLACES; i++)
         if (node->backups[i].job_under_way)
             return true;
     return false;
 }
 
 void backups_deinit(struct node *node) {
-    for (size_t i = 0; i < BACKUPS_MAX; i++) {
+    for (size_t i = 0; i < BACKUP_PLACES; i++) {
         struct backup *backup = &node->backups[i];
 
         check(!backup->job_under_way);

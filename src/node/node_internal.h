@@ -114,6 +114,10 @@ struct staging {
     uint64_t bytes, total_bytes, begun, last_heard, last_said;
 };
 
+/* A place is free for others once its end was asked for; as many may be closing besides. */
+enum { BACKUP_PLACES = 2 * BACKUPS_MAX };
+_Static_assert(STREAMS_MAX + BACKUP_PLACES <= SNAPSHOTS_MAX, "each reads a snapshot");
+
 /* A state that a client reads (backups.c). */
 struct backup {
     struct node *node;
@@ -223,17 +227,17 @@ struct node {
     struct kv_result *apply_results;
     size_t apply_capacity;
 
-    struct compaction compaction;       /* compaction.c */
-    struct checkpoint checkpoint;       /* checkpoint.c */
-    struct write_back write_back;       /* the same */
-    struct stream streams[STREAMS_MAX]; /* streams.c */
-    struct backup backups[BACKUPS_MAX]; /* backups.c */
-    uint64_t staging_not_before;        /* host time; the disk was full */
-    struct staging staging;             /* staging.c */
-    struct install install;             /* install.c */
-    struct space space;                 /* space.c */
-    struct measure measure;             /* measure.c */
-    struct announcement announcement;   /* announce.c */
+    struct compaction compaction;         /* compaction.c */
+    struct checkpoint checkpoint;         /* checkpoint.c */
+    struct write_back write_back;         /* the same */
+    struct stream streams[STREAMS_MAX];   /* streams.c */
+    struct backup backups[BACKUP_PLACES]; /* backups.c */
+    uint64_t staging_not_before;          /* host time; the disk was full */
+    struct staging staging;               /* staging.c */
+    struct install install;               /* install.c */
+    struct space space;                   /* space.c */
+    struct measure measure;               /* measure.c */
+    struct announcement announcement;     /* announce.c */
     struct {
         uint64_t snapshot_entries, snapshot_bytes, trailing_entries, trailing_bytes;
         uint64_t checkpoint_bytes;

@@ -17,7 +17,7 @@
 #include "store/state.h"
 
 enum {
-    SNAPSHOTS_MAX = 4,                 /* open at once, in one state */
+    SNAPSHOTS_MAX = 6,                 /* open at once, in one state */
     SNAPSHOT_CHUNK_BYTES = 256 * 1024, /* a good max_bytes for snapshot_next() */
 };
 

@@ -274,6 +274,26 @@ static void there_are_few_at_a_time_until_one_ends(void **state) {
     assert_int_equal(ask(&tokens[1], 1), 0);
 }
 
+static void the_place_of_one_that_ends_is_free_at_once(void **state) {
+    uint64_t tokens[BACKUPS_MAX], one_more = 0;
+    struct failure failure;
+
+    (void)state;
+    fill();
+    for (unsigned i = 0; i < BACKUPS_MAX; i++)
+        tokens[i] = begin();
+    for (unsigned i = 0; i < BACKUPS_MAX; i++)
+        assert_int_equal(backups_end(&world.node, tokens[i], &failure), 0);
+    for (unsigned i = 0; i < BACKUPS_MAX; i++) {
+        tokens[i] = 0;
+        assert_int_equal(backups_read(&world.node, &tokens[i], 0, &failure), 0);
+    }
+    assert_int_equal(backups_read(&world.node, &one_more, 0, &failure), ERROR_BUSY);
+    run_jobs();
+    for (unsigned i = 0; i < BACKUPS_MAX; i++)
+        assert_int_equal(ask(&tokens[i], 1), 0);
+}
+
 static void one_chunk_is_read_at_a_time(void **state) {
     struct failure failure;
     uint64_t token;
@@ -410,6 +430,7 @@ int main(void) {
         BACKUP_TEST(nothing_comes_behind_the_last_chunk),
         BACKUP_TEST(an_empty_state_can_not_be_backed_up_and_leaves_nothing_open),
         BACKUP_TEST(there_are_few_at_a_time_until_one_ends),
+        BACKUP_TEST(the_place_of_one_that_ends_is_free_at_once),
         BACKUP_TEST(one_chunk_is_read_at_a_time),
         BACKUP_TEST(an_end_during_a_read_answers_it),
         BACKUP_TEST(who_asks_no_more_is_given_up),
