@@ -29,7 +29,7 @@ void journal(int priority, const char *format, ...) __attribute__((format(printf
 void journal_with(int priority, const char *const *fields, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-enum { EVENT_FIELDS_MAX = 8, EVENT_FIELD_SIZE = 192 };
+enum { EVENT_FIELDS_MAX = 10, EVENT_FIELD_SIZE = 192 };
 
 /* The fields of one message, made one by one: JOURNAL_EVENT(MESSAGE_...), see message_ids.h. */
 struct journal_event {
@@ -40,9 +40,6 @@ struct journal_event {
 
 #define JOURNAL_EVENT(message_id) \
     { .fields = {message_id}, .count = 1 }
-/* For a message of no kind that anyone looks for. */
-#define JOURNAL_EVENT_OF_NO_KIND \
-    { .count = 0 }
 /* Adds a field, such as "RAFTKV_TERM=%llu". What is too long is cut off. */
 void journal_field(struct journal_event *event, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

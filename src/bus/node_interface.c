@@ -15,21 +15,22 @@ static void status_free(Raftkv__V1__MemberStatus **status) {
     raftkv__v1__member_status__free_unpacked(*status, NULL);
 }
 
-/* One row of GetStatus. */
-#define STATUS_TYPES "stsststtttbssssttstttta(sttt)a(sttt)"
+/* How far a state has come, and one row of GetStatus. */
+#define PROGRESS_TYPE "(stttut)"
+#define STATUS_TYPES "stsststtttbssssttstttta" PROGRESS_TYPE "a" PROGRESS_TYPE
 
 /* ---- how far snapshots have come ---- */
 
 static int append_progress(sd_bus_message *reply, const Raftkv__V1__SnapshotProgress *progress) {
     _cleanup_free_ char *member = text_clean(progress->member);
 
-    return results_append(reply, "(sttt)", member, progress->bytes, progress->total_bytes,
-                          progress->milliseconds);
+    return results_append(reply, PROGRESS_TYPE, member, progress->bytes, progress->total_bytes,
+                          progress->milliseconds, progress->percent, progress->bytes_per_second);
 }
 
 static int append_progresses(sd_bus_message *reply, Raftkv__V1__SnapshotProgress *const *progresses,
                              size_t count) {
-    int r = sd_bus_message_open_container(reply, SD_BUS_TYPE_ARRAY, "(sttt)");
+    int r = sd_bus_message_open_container(reply, SD_BUS_TYPE_ARRAY, PROGRESS_TYPE);
 
     for (size_t i = 0; r >= 0 && i < count; i++)
         r = append_progress(reply, progresses[i]);
@@ -392,8 +393,8 @@ static const sd_bus_vtable vtable[] = {
     SD_BUS_PROPERTY("SnapshotIndex", "t", get_property, 0, 0),
     SD_BUS_PROPERTY("SnapshotMilliseconds", "t", get_property, 0, 0),
     SD_BUS_PROPERTY("SnapshotBytes", "t", get_property, 0, 0),
-    SD_BUS_PROPERTY("Receiving", "a(sttt)", get_property, 0, 0),
-    SD_BUS_PROPERTY("Sending", "a(sttt)", get_property, 0, 0),
+    SD_BUS_PROPERTY("Receiving", "a" PROGRESS_TYPE, get_property, 0, 0),
+    SD_BUS_PROPERTY("Sending", "a" PROGRESS_TYPE, get_property, 0, 0),
     SD_BUS_PROPERTY("PeerAddress", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("ClientAddress", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("Version", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),

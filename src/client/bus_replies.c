@@ -14,7 +14,8 @@ typedef Raftkv__V1__Response Response;
 enum { STATISTICS_MAX = 4096 };
 
 /* One row of GetStatus. */
-#define STATUS_TYPES "stsststtttbssssttstttta(sttt)a(sttt)"
+#define PROGRESS_TYPE "(stttut)"
+#define STATUS_TYPES "stsststtttbssssttstttta" PROGRESS_TYPE "a" PROGRESS_TYPE
 
 static Response *response_new(void) {
     Response *response = xmalloc(sizeof *response);
@@ -156,18 +157,18 @@ static Raftkv__V1__State state_of(const char *word) {
     return RAFTKV__V1__STATE__STATE_UNKNOWN;
 }
 
-/* The rows of "a(sttt)", at most `max`. */
+/* The rows of an array of them, at most `max`. */
 static int read_progresses(sd_bus_message *m, Raftkv__V1__SnapshotProgress **rows, size_t max,
                            size_t *ret_count) {
-    int r = sd_bus_message_enter_container(m, 'a', "(sttt)");
+    int r = sd_bus_message_enter_container(m, 'a', PROGRESS_TYPE);
 
     while (r >= 0) {
         Raftkv__V1__SnapshotProgress row;
         const char *member;
 
         raftkv__v1__snapshot_progress__init(&row);
-        r = sd_bus_message_read(m, "(sttt)", &member, &row.bytes, &row.total_bytes,
-                                &row.milliseconds);
+        r = sd_bus_message_read(m, PROGRESS_TYPE, &member, &row.bytes, &row.total_bytes,
+                                &row.milliseconds, &row.percent, &row.bytes_per_second);
         if (r <= 0)
             break;
         if (*ret_count == max)

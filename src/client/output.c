@@ -168,6 +168,8 @@ static struct json_object *json_progress(const Raftkv__V1__SnapshotProgress *pro
     add_number(object, "bytes", progress->bytes);
     add_number(object, "total_bytes", progress->total_bytes);
     add_number(object, "milliseconds", progress->milliseconds);
+    add_number(object, "percent", progress->percent);
+    add_number(object, "bytes_per_second", progress->bytes_per_second);
     return object;
 }
 
@@ -233,17 +235,12 @@ static void add_status_row(struct table *table, const Raftkv__V1__MemberStatus *
 /* One side of a state's way. How much there is to come is an estimate. */
 static void add_progress_row(struct table *table, const char *from, const char *to,
                              const Raftkv__V1__SnapshotProgress *progress) {
-    uint64_t total = progress->total_bytes, bytes = progress->bytes;
-    double part = total > bytes ? (double)bytes / (double)total : 1;
-
     table_add(table, text_cell(from));
     table_add(table, text_cell(to));
-    table_add(table, number_cell(true, bytes));
-    table_add(table, number_cell(total > 0, total));
-    table_add_format(table, "%.0f%%", part * 100);
-    table_add(table,
-              number_cell(progress->milliseconds > 0,
-                          progress->milliseconds > 0 ? bytes * 1000 / progress->milliseconds : 0));
+    table_add(table, number_cell(true, progress->bytes));
+    table_add(table, number_cell(progress->total_bytes > 0, progress->total_bytes));
+    table_add_format(table, "%u%%", progress->percent);
+    table_add(table, number_cell(progress->milliseconds > 0, progress->bytes_per_second));
 }
 
 /* The states on their way, as their senders see them, or else as their receivers do. */

@@ -16,8 +16,8 @@
  *             "snapshot_count", "snapshot_index", "snapshot_milliseconds", "snapshot_bytes",
  *             "receiving": null or progress, "sending": [progress]}]}, where progress, of a state
  *             on its way from one member to another, is {"member", "bytes", "total_bytes",
- *             "milliseconds"}: the other side, what has arrived, about how much there is, and the
- *             time since it began
+ *             "milliseconds", "percent", "bytes_per_second"}: the other side, what has arrived,
+ *             about how much there is, the time since it began, and what follows from these
  *   members  {"cluster_id", "configuration_index", "members": [{"name", "id", "role",
  *             "peer_address", "client_address", "leader", "promoting"}]}
  *   members --pending                        {"nodes": [{"name", "id", "peer_address",

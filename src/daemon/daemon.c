@@ -157,7 +157,7 @@ static void told_to_stop(uv_signal_t *handle, int number) {
 }
 
 static void stop_if_removed(struct daemon *daemon) {
-    struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
+    struct journal_event event = JOURNAL_EVENT(MESSAGE_NODE_STOPS_AS_REMOVED);
 
     if (daemon->phase != PHASE_RUNNING || !node_is_removed(daemon->node))
         return;

@@ -206,7 +206,7 @@ static void add_own_fields(const struct node *node, struct journal_event *event)
 }
 
 static void say_not_found(const struct node *node, const char *text) {
-    struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
+    struct journal_event event = JOURNAL_EVENT(MESSAGE_MOVE_WAITS);
 
     add_own_fields(node, &event);
     journal_with(LOG_WARNING, event.fields,

@@ -50,7 +50,7 @@ static void end(struct backup *backup) {
 }
 
 static void say_given_up(const struct backup *backup, uint64_t now) {
-    struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
+    struct journal_event event = JOURNAL_EVENT(MESSAGE_BACKUP_GIVEN_UP);
 
     node_event(&event, backup->node, backup->index, NULL);
     journal_with(LOG_NOTICE, event.fields,

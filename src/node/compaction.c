@@ -14,7 +14,7 @@ enum { RETRY_MS = 5 * 1000 };
 
 static void finish(struct node *node, int result) {
     struct compaction *compaction = &node->compaction;
-    struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
+    struct journal_event event = JOURNAL_EVENT(MESSAGE_LOG_NOT_CUT);
 
     compaction->under_way = false;
     if (result == 0) {

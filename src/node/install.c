@@ -30,7 +30,7 @@ static void run_reset(struct job *job) {
 }
 
 static void retry_later(struct node *node) {
-    struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
+    struct journal_event event = JOURNAL_EVENT(MESSAGE_STATE_WAITS_FOR_SPACE);
 
     node_event(&event, node, node->install.mark->index, NULL);
     if (node->install.retry_at == 0)

@@ -78,6 +78,12 @@ enum stream_phase {
     STREAM_CLOSING, /* the snapshot is being ended on the state lane */
 };
 
+/* How far a state has come on its way (progress.c). */
+struct progress {
+    uint64_t bytes, total; /* that have arrived; about how many there are */
+    uint64_t begun, said;  /* host times; the latter in the journal, last */
+};
+
 /* The state on its way to one follower (streams.c). */
 struct stream {
     struct node *node;
@@ -93,8 +99,8 @@ struct stream {
     uint64_t made, sent, arrived;      /* sequences up to which that is so */
     bool all_made;
     size_t window_bytes;
-    uint64_t bytes, total_bytes; /* that have arrived; about how many there are */
-    uint64_t begun, last_heard, last_sent, last_said;
+    struct progress progress;
+    uint64_t last_heard, last_sent;
     uint64_t asked; /* whether what is staged is still there */
 };
 
@@ -102,6 +108,7 @@ struct stream {
 struct staging {
     uint64_t number; /* of the stream; 0: none */
     uint64_t from;
+    char from_name[MEMBER_NAME_MAX + 1]; /* as the configuration says that comes with it */
     struct stage *stage;
     struct snapshot_header header;
     struct part queue[STREAM_WINDOW];
@@ -111,7 +118,8 @@ struct staging {
     bool job_under_way, complete, abandoned;
     int result;
     struct failure failure;
-    uint64_t bytes, total_bytes, begun, last_heard, last_said;
+    struct progress progress;
+    uint64_t last_heard;
 };
 
 /* A place is free for others once its end was asked for; as many may be closing besides. */
@@ -330,6 +338,15 @@ bool staging_busy(const struct node *node);
 /* Hands the finished stage over, to be installed, and the number of the stream that brought it. */
 struct stage *staging_take(struct node *node, uint64_t *ret_number);
 void staging_deinit(struct node *node);
+
+/* progress.c */
+struct progress progress_begin(const struct node *node, uint64_t total);
+/* For a status, of the caller; `other` is the name of the member on the other side. */
+Raftkv__V1__SnapshotProgress *progress_describe(const struct node *node,
+                                                const struct progress *progress, const char *other);
+/* Says it in the journal, if it was not said a moment ago: what is under way, with which member. */
+void progress_say(const struct node *node, struct progress *progress, const char *what,
+                  uint64_t index, const char *other);
 
 /* install.c */
 void install_start(struct node *node, const struct member_mark *mark);

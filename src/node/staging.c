@@ -4,6 +4,7 @@
  * acknowledged when it is staged; when it is complete and durable raft may install it.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "node/node_internal.h"
@@ -12,7 +13,6 @@ enum {
     QUEUE_BYTES_MAX = 8 * 1024 * 1024, /* another chunk may come on top */
     FULL_DISK_MS = 5 * 1000,
     SILENCE_MS = 120 * 1000,
-    SAY_MS = 5 * 1000,
     POLL_MS = 500
 };
 
@@ -115,19 +115,6 @@ static void run_put(struct job *job) {
         staging->result = stage_finish(staging->stage, &staging->failure);
 }
 
-static void say_progress(struct node *node) {
-    struct staging *staging = &node->staging;
-    uint64_t now = node->host->now(node->host);
-    struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
-
-    if (now - staging->last_said < SAY_MS)
-        return;
-    staging->last_said = now;
-    node_event(&event, node, staging->header.index, NULL);
-    journal_with(LOG_INFO, event.fields, "Receiving the state: %llu of about %llu bytes.",
-                 (unsigned long long)staging->bytes, (unsigned long long)staging->total_bytes);
-}
-
 static void take_complete(struct node *node) {
     struct staging *staging = &node->staging;
     const struct snapshot_header *header = &staging->header;
@@ -145,7 +132,7 @@ static void take_complete(struct node *node) {
 
 static void put_failed(struct node *node) {
     struct staging *staging = &node->staging;
-    struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
+    struct journal_event event = JOURNAL_EVENT(MESSAGE_STATE_NOT_STAGED);
 
     node_event(&event, node, staging->header.index, NULL);
     if (staging->result == -ENOSPC) {
@@ -178,12 +165,13 @@ static void put_done(struct job *job) {
         return;
     }
     staging->staged++;
-    staging->bytes += part->chunk.size;
+    staging->progress.bytes += part->chunk.size;
     if (part->last)
         take_complete(node);
     buffer_deinit(&part->chunk);
     acknowledge(node);
-    say_progress(node);
+    progress_say(node, &staging->progress, "Receiving the state from", staging->header.index,
+                 staging->from_name);
     staging_advance(node);
     node_flush(node);
 }
@@ -214,17 +202,27 @@ void staging_advance(struct node *node) {
 
 /* ---- what arrives ---- */
 
+/* A newcomer knows its leader only by the configuration that comes with the state. */
+static void note_name(struct staging *staging) {
+    const struct snapshot_header *header = &staging->header;
+    struct configuration configuration;
+    const struct server *server;
+    const char *reason;
+
+    check(configuration_decode(header->configuration, header->configuration_size, &configuration,
+                               &reason) == 0);
+    server = configuration_find(&configuration, staging->from);
+    snprintf(staging->from_name, sizeof staging->from_name, "%s", server ? server->name : "");
+}
+
 static void begin(struct node *node, uint64_t from, const Raftkv__V1__SnapshotPart *part) {
     struct staging *staging = &node->staging;
-    uint64_t now = node->host->now(node->host);
     struct journal_event event = JOURNAL_EVENT(MESSAGE_STATE_RECEIVING);
 
     *staging = (struct staging){
         .number = part->stream,
         .from = from,
-        .total_bytes = part->total_bytes,
-        .begun = now,
-        .last_said = now,
+        .progress = progress_begin(node, part->total_bytes),
         .header =
             {
                 .index = part->index,
@@ -234,6 +232,7 @@ static void begin(struct node *node, uint64_t from, const Raftkv__V1__SnapshotPa
                 .configuration_size = part->configuration.len,
             },
     };
+    note_name(staging);
     node_event(&event, node, part->index, NULL);
     journal_with(LOG_NOTICE, event.fields, "The leader sends the state at index %llu.",
                  (unsigned long long)part->index);

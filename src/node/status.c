@@ -12,18 +12,10 @@ void status_state_failed(void *data, int error) {
     storage_state_fatal(data, "The state can't be read", error);
 }
 
-static Raftkv__V1__SnapshotProgress *progress(const struct node *node, uint64_t other,
-                                              uint64_t bytes, uint64_t total, uint64_t begun) {
-    const struct server *server = configuration_find(member_configuration(node->member), other);
-    Raftkv__V1__SnapshotProgress *message = xmalloc(sizeof *message);
+static const char *name_of(const struct node *node, uint64_t id) {
+    const struct server *server = configuration_find(member_configuration(node->member), id);
 
-    raftkv__v1__snapshot_progress__init(message);
-    if (server)
-        message->member = xstrdup(server->name);
-    message->bytes = bytes;
-    message->total_bytes = total;
-    message->milliseconds = node->host->now(node->host) - begun;
-    return message;
+    return server ? server->name : "";
 }
 
 void status_fill(void *data, Raftkv__V1__MemberStatus *status) {
@@ -38,14 +30,13 @@ void status_fill(void *data, Raftkv__V1__MemberStatus *status) {
     status->snapshot_milliseconds = node->compaction.stats.duration_ms;
     status->snapshot_bytes = node->compaction.stats.bytes;
     if (staging->number != 0)
-        status->receiving =
-            progress(node, staging->from, staging->bytes, staging->total_bytes, staging->begun);
+        status->receiving = progress_describe(node, &staging->progress, staging->from_name);
     status->sending = xcalloc(STREAMS_MAX, sizeof *status->sending);
     for (size_t i = 0; i < STREAMS_MAX; i++) {
         const struct stream *stream = &node->streams[i];
 
         if (stream->phase == STREAM_SENDING || stream->phase == STREAM_STAGED)
             status->sending[status->n_sending++] =
-                progress(node, stream->to, stream->bytes, stream->total_bytes, stream->begun);
+                progress_describe(node, &stream->progress, name_of(node, stream->to));
     }
 }

@@ -16,7 +16,6 @@ enum {
     LINK_BACKLOG_MAX = 1024 * 1024,
     RESEND_MS = 1000,       /* without an acknowledgement on a link that is up */
     SILENCE_MS = 60 * 1000, /* then the stream is given up */
-    SAY_MS = 5 * 1000,      /* between two lines in the journal */
     POLL_MS = 100,
 };
 
@@ -48,7 +47,7 @@ static void say_sent(const struct stream *stream) {
 }
 
 static void say_failed(const struct stream *stream) {
-    struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
+    struct journal_event event = JOURNAL_EVENT(MESSAGE_STATE_NOT_SENT);
 
     take_fields(stream, &event);
     journal_with(LOG_WARNING, event.fields, "The state can't be sent to %s: %s.",
@@ -168,7 +167,7 @@ static void send_part(struct stream *stream, const struct part *part, uint64_t s
         message.chunk.len = part->chunk.size;
         message.last = part->last;
     }
-    message.total_bytes = stream->total_bytes;
+    message.total_bytes = stream->progress.total;
     peer.body_case = RAFTKV__V1__PEER_MESSAGE__BODY_SNAPSHOT_PART;
     peer.snapshot_part = &message;
     data = pack(&peer.base, 0, &size);
@@ -202,22 +201,6 @@ static void ask_for_stage(struct stream *stream) {
     send_part(stream, NULL, stream->made + 1);
 }
 
-static void say_progress(struct stream *stream) {
-    uint64_t now = stream->node->host->now(stream->node->host);
-    uint64_t ms = now - stream->begun;
-    struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
-
-    if (now - stream->last_said < SAY_MS)
-        return;
-    stream->last_said = now;
-    take_fields(stream, &event);
-    journal_with(LOG_INFO, event.fields,
-                 "Sending the state to %s: %llu of about %llu bytes, %llu bytes a second.",
-                 name_of(stream->node, stream->to), (unsigned long long)stream->bytes,
-                 (unsigned long long)stream->total_bytes,
-                 (unsigned long long)(ms ? stream->bytes * 1000 / ms : 0));
-}
-
 static void advance(struct stream *stream) {
     struct node *node = stream->node;
     struct member_view view;
@@ -235,7 +218,8 @@ static void advance(struct stream *stream) {
     if (stream->phase == STREAM_SENDING) {
         make_next(stream);
         send_parts(stream);
-        say_progress(stream);
+        progress_say(node, &stream->progress, "Sending the state to", stream->mark.index,
+                     name_of(node, stream->to));
     } else if (stream->phase == STREAM_STAGED && now - stream->last_sent > POLL_MS) {
         stream->last_sent = now;
         member_send_install(node->member, stream->to, &stream->mark);
@@ -254,7 +238,7 @@ static void take_arrived(struct stream *stream, uint64_t arrived) {
     while (stream->arrived < arrived) {
         struct part *part = &stream->window[++stream->arrived % STREAM_WINDOW];
 
-        stream->bytes += part->chunk.size;
+        stream->progress.bytes += part->chunk.size;
         stream->window_bytes -= part->chunk.size;
         buffer_deinit(&part->chunk);
     }
@@ -314,7 +298,7 @@ static void open_done(struct job *job) {
         .configuration = xmemdup(header->configuration, header->configuration_size),
         .configuration_size = header->configuration_size,
     };
-    stream->total_bytes = header->bytes_estimate;
+    stream->progress.total = header->bytes_estimate;
     stream->phase = STREAM_SENDING;
     say_sending(stream);
     streams_advance(stream->node);
@@ -339,9 +323,8 @@ void streams_want(struct node *node, uint64_t id) {
         .phase = STREAM_OPENING,
         .number = number,
         .to = id,
-        .begun = now,
+        .progress = progress_begin(node, 0), /* the total is known when it is open */
         .last_heard = now,
-        .last_said = now,
         .job = {.run = run_open, .done = open_done},
         .job_under_way = true,
     };

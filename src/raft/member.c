@@ -225,7 +225,7 @@ static void say_expelled(const struct member *member) {
 }
 
 static void say_dropped(const struct member *member, uint64_t from, const char *reason) {
-    struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
+    struct journal_event event = JOURNAL_EVENT(MESSAGE_PEER_MESSAGE_DROPPED);
 
     member_event(&event, member, NULL);
     journal_field(&event, "RAFTKV_MEMBER_ID=%016llx", (unsigned long long)from);

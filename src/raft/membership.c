@@ -265,7 +265,7 @@ static void advance_transfer(struct member *member) {
 /* Whoever forces a change knows that voters which don't answer now come back: until then nothing is
  * committed. The last voter can't be let go by force either. */
 static bool may_force(const struct member *member, const struct failure *against) {
-    struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
+    struct journal_event event = JOURNAL_EVENT(MESSAGE_CHANGE_FORCED);
 
     if (!member->change->force || configuration_voters(&member->committed) == 1)
         return false;

@@ -67,7 +67,7 @@ static void changed(struct change *change, const struct failure *failure, uint64
                     const char *leader) {
     struct replacement *replacement = container_of(change, struct replacement, change);
     struct member *member = container_of(replacement, struct member, replacement);
-    struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
+    struct journal_event event = JOURNAL_EVENT(MESSAGE_VOTER_NOT_REPLACED);
 
     (void)index;
     (void)leader;

@@ -209,7 +209,7 @@ int snapshot_receive(struct member *member, uint64_t from,
 
 void snapshot_begin_install(struct member *member, struct raft_update *update) {
     struct raft_snapshot_metadata *metadata = &update->snapshot.metadata;
-    struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
+    struct journal_event event = JOURNAL_EVENT(MESSAGE_STATE_INSTALLING);
 
     check(!member->installing && member->staged.index == metadata->index);
     raft_free(update->snapshot.chunk.base);

@@ -87,7 +87,7 @@ static void aside_done(struct change *change, const struct failure *failure, uin
  * down: so the others have to be a majority.
  */
 static void step_aside(struct member *member, const struct tally *tally) {
-    struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
+    struct journal_event event = JOURNAL_EVENT(MESSAGE_LEADER_STEPS_ASIDE);
     const struct server *successor;
     uint64_t target;
 

@@ -6,12 +6,18 @@
 
 enum { MAX_INFLIGHT_ENTRIES = 4096 };
 
-static int decode(const uint8_t *data, size_t size, struct configuration *ret) {
+static int decode(const struct member_options *options, const uint8_t *data, size_t size,
+                  struct configuration *ret) {
+    struct journal_event event = JOURNAL_EVENT(MESSAGE_CONFIGURATION_DAMAGED);
     const char *reason = NULL;
     int result = configuration_decode(data, size, ret, &reason);
 
-    if (result < 0)
-        journal(LOG_ERR, "A configuration on disk is damaged: %s.", reason);
+    if (result == 0)
+        return 0;
+    journal_field(&event, "RAFTKV_TERM=%llu", (unsigned long long)options->term);
+    journal_field(&event, "RAFTKV_CLUSTER=%016llx",
+                  (unsigned long long)options->identity->cluster_id);
+    journal_with(LOG_ERR, event.fields, "A configuration on disk is damaged: %s.", reason);
     return result;
 }
 
@@ -20,9 +26,9 @@ static int newest_configuration(const struct member_options *options, struct con
     *ret = (struct configuration){.count = 0};
     for (size_t i = options->entry_count; i > 0; i--)
         if (options->entries[i - 1].type == ENTRY_CHANGE)
-            return decode(options->entries[i - 1].data, options->entries[i - 1].size, ret);
+            return decode(options, options->entries[i - 1].data, options->entries[i - 1].size, ret);
     if (options->mark_index > 0)
-        return decode(options->mark_configuration, options->mark_configuration_size, ret);
+        return decode(options, options->mark_configuration, options->mark_configuration_size, ret);
     return 0;
 }
 
@@ -91,7 +97,8 @@ static int take_state(struct member *member, const struct member_options *option
     member->start_last_term = entries_term(&member->entries, member->start_last_index);
     apply_note_readable(member);
     if (options->configuration_index > 0) {
-        result = decode(options->configuration, options->configuration_size, &member->committed);
+        result = decode(options, options->configuration, options->configuration_size,
+                        &member->committed);
         if (result < 0)
             return result;
         member->committed.index = options->configuration_index;
@@ -99,7 +106,8 @@ static int take_state(struct member *member, const struct member_options *option
     if (options->mark_index > 0) {
         struct configuration mark;
 
-        result = decode(options->mark_configuration, options->mark_configuration_size, &mark);
+        result =
+            decode(options, options->mark_configuration, options->mark_configuration_size, &mark);
         if (result < 0)
             return result;
         member->start_mark.index = options->mark_index;

@@ -1,6 +1,8 @@
 #include "rpc/link_in.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -45,28 +47,34 @@ void link_in_close(struct link_in *link) {
     connection_close(&link->connection);
 }
 
-/* The fields of what is said of the link. */
-static void take_fields(const struct link_in *link, struct journal_event *event) {
-    const struct links_handler *handler = &link->links->handler;
+/* Says why it is closed: as a member's, or of whoever did not come as far as that. */
+__attribute__((format(printf, 2, 3))) static void complain_of(struct link_in *link,
+                                                              const char *format, ...) {
+    struct links *links = link->links;
+    char text[1024];
+    va_list arguments;
+    bool is_member = link->state == LINK_IN_UP;
+    struct journal_event event =
+        JOURNAL_EVENT(is_member ? MESSAGE_PEER_LINK_CLOSED : MESSAGE_PEER_REFUSED);
 
-    if (link->state == LINK_IN_UP)
-        handler->describe(handler->data, link->member_id, event);
-    journal_field(event, "RAFTKV_PEER=%s", link->address);
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    if (is_member)
+        links->handler.describe(links->handler.data, link->member_id, &event);
+    journal_field(&event, "RAFTKV_PEER=%s", link->address);
+    complain(&links->complaints, uv_now(links->network.loop), &event, "%s", text);
 }
 
 /* Closes it because the other side broke the protocol. */
 static void reject(struct link_in *link, const char *reason) {
-    struct links *links = link->links;
-    struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
-
-    take_fields(link, &event);
     if (link->state == LINK_IN_UP)
-        complain(&links->complaints, uv_now(links->network.loop), &event,
-                 "Closed the link from member %016" PRIx64 " at %s, which broke the protocol: %s",
-                 link->member_id, link->address, reason);
+        complain_of(
+            link, "Closed the link from member %016" PRIx64 " at %s, which broke the protocol: %s",
+            link->member_id, link->address, reason);
     else
-        complain(&links->complaints, uv_now(links->network.loop), &event,
-                 "Closed a connection from %s to the peer port: %s", link->address, reason);
+        complain_of(link, "Closed a connection from %s to the peer port: %s", link->address,
+                    reason);
     link_in_close(link);
 }
 
@@ -77,12 +85,9 @@ static void refuse(struct link_in *link, const struct failure *failure) {
     Raftkv__V1__Refusal refusal = RAFTKV__V1__REFUSAL__INIT;
     Raftkv__V1__Error error;
     char message[sizeof failure->message];
-    struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
 
     strcpy(message, failure->message);
-    take_fields(link, &event);
-    complain(&link->links->complaints, uv_now(link->links->network.loop), &event,
-             "Refused a link from %s: %s", link->address, message);
+    complain_of(link, "Refused a link from %s: %s", link->address, message);
     raftkv__v1__error__init(&error);
     error.code = (Raftkv__V1__ErrorCode)failure->code;
     error.message = message;
@@ -248,12 +253,9 @@ static void on_too_large(struct connection *connection, size_t size) {
 
 static void on_damaged(struct connection *connection) {
     struct link_in *link = container_of(connection, struct link_in, connection);
-    struct links *links = link->links;
-    struct journal_event event = JOURNAL_EVENT_OF_NO_KIND;
 
-    take_fields(link, &event);
-    complain(
-        &links->complaints, uv_now(links->network.loop), &event,
+    complain_of(
+        link,
         link->state == LINK_IN_UP
             ? "Closed the link from %s: what came was damaged on its way, its checksum is wrong."
             : "Closed a connection from %s to the peer port: its first frame is damaged, or not "

@@ -51,14 +51,21 @@ void listener_close(struct listener *listener) {
     uv_close((uv_handle_t *)&listener->tcp, on_closed);
 }
 
+static void say_not_accepted(const struct listener *listener, const char *reason) {
+    struct journal_event event = JOURNAL_EVENT(MESSAGE_CONNECTION_NOT_ACCEPTED);
+
+    journal_field(&event, "RAFTKV_PORT=%u", listener->port);
+    journal_with(LOG_WARNING, event.fields, "Cannot accept a connection on port %u: %s.",
+                 listener->port, reason);
+}
+
 static void on_connection(uv_stream_t *stream, int status) {
     struct listener *listener = stream->data;
 
     if (!listener->open)
         return;
     if (status < 0)
-        journal(LOG_WARNING, "Cannot accept a connection on port %u: %s.", listener->port,
-                uv_strerror(status));
+        say_not_accepted(listener, uv_strerror(status));
     else
         listener->incoming(listener);
 }

@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 
 #include "base/check.h"
-#include "base/journal.h"
 #include "base/limits.h"
 #include "store/page_journal.h"
 #include "store/sync.h"
@@ -441,8 +440,7 @@ static void remove_leftovers(struct state *state) {
     int r = state_remove_leftovers(state->directory, current);
 
     if (r < 0)
-        journal(LOG_WARNING, "Can't remove what an earlier run left in %s: %s.", state->directory,
-                strerror(-r));
+        state_say_left_over(state->directory, r);
 }
 
 int state_open(struct state **ret, const struct state_options *options, struct failure *failure) {

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/journal.h"
 #include "base/limits.h"
 #include "store/sync.h"
 
@@ -141,6 +142,14 @@ static int remove_leftover(void *data, const char *name) {
         return 0;
     path = xasprintf("%s/%s", leftovers->directory, name);
     return state_remove_path(path);
+}
+
+void state_say_left_over(const char *directory, int error) {
+    struct journal_event event = JOURNAL_EVENT(MESSAGE_STATE_LEFT_OVER);
+
+    journal_field(&event, "RAFTKV_PATH=%s", directory);
+    journal_with(LOG_WARNING, event.fields, "Can't remove what is not needed any more in %s: %s.",
+                 directory, strerror(-error));
 }
 
 int state_remove_leftovers(const char *directory, const char *current) {

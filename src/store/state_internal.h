@@ -179,6 +179,8 @@ int state_remove_path(const char *path);
 /* Removes what a crash left: environments that are not the current one, and what snapshots kept
  * aside; and what says that the first environment is being made. */
 int state_remove_leftovers(const char *directory, const char *current);
+/* To the journal: what is not needed any more is still there. Negative errno. */
+void state_say_left_over(const char *directory, int error);
 /* Makes an empty directory for the first environment, of this name, in the place of what a start
  * left that was cut short; state_remove_leftovers() forgets that it was begun. -EEXIST: there is an
  * environment, and no start has said that it makes one. */

@@ -6,7 +6,6 @@
 
 #include "base/check.h"
 #include "base/defect.h"
-#include "base/journal.h"
 #include "store/state_internal.h"
 
 static int can_not(struct failure *failure, const struct state *state, int error) {
@@ -16,12 +15,11 @@ static int can_not(struct failure *failure, const struct state *state, int error
     return error;
 }
 
-static void remove_old(const struct state *state, const char *path) {
+static void remove_old(const char *path) {
     int r = state_remove_path(path);
 
     if (r < 0)
-        journal(LOG_WARNING, "Can't remove %s, whose place %s has taken: %s.", path,
-                state->environment_directory, strerror(-r));
+        state_say_left_over(path, r);
 }
 
 /* From here on `current` names the new one: there is no way back. */
@@ -41,7 +39,7 @@ static int replace_environment(struct state *state, const char *path, struct fai
     if (r != 0)
         return -EIO;
     if (!DEFECT(SWITCH_NOT_ATOMIC))
-        remove_old(state, old);
+        remove_old(old);
     return 0;
 }
 
@@ -54,7 +52,7 @@ int state_switch(struct state *state, struct stage *stage, struct failure *failu
     state_spread_checkpoints(state->environment, false);
     pthread_mutex_lock(&state->environment_lock);
     if (DEFECT(SWITCH_NOT_ATOMIC))
-        remove_old(state, state->environment_directory);
+        remove_old(state->environment_directory);
     r = stage_make_current(stage, &done);
     if (r == 0)
         r = replace_environment(state, stage_path(stage), failure);

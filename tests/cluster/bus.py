@@ -94,9 +94,9 @@ class Bus:
         assert result.returncode == 0, result.stderr
         return json.loads(result.stdout)["data"][0]
 
-    def property(self, node, name):
+    def property(self, node, name, interface="Node", at=OBJECT):
         result = self.busctl(
-            "--json=short", "get-property", f"org.raftkv1.{node}", OBJECT, "org.raftkv1.Node", name
+            "--json=short", "get-property", f"org.raftkv1.{node}", at, f"org.raftkv1.{interface}", name
         )
         assert result.returncode == 0, result.stderr
         return json.loads(result.stdout)["data"]

@@ -9,6 +9,7 @@ from cluster import RAFTKVCTL, Node, run
 from doors import make_door
 from protocol import raftkv
 from proxy import Proxy
+from terminal import Terminal
 from waiting import LIMIT, SANITIZED, wait_until
 from writers import Writers, assert_nothing_is_lost
 
@@ -226,23 +227,77 @@ def cluster_with_one_behind(make_cluster):
     return cluster, leader, other, behind, values
 
 
-def test_progress_is_shown_on_both_sides(cluster_with_one_behind):
-    cluster, leader, other, behind, values = cluster_with_one_behind
-    behind.launch()
-    progress = wait_until_under_way(leader, behind)
-    table = raftkvctl(other, "status").stdout
-    as_json = json.loads(raftkvctl(other, "--output=json", "status").stdout)
-    over_bus = cluster.bus.property(leader.name, "Sending")
+@pytest.fixture
+def addition(make_cluster):
+    """A leader with a state that its log no longer holds, the other voter, and a node that is being added through that
+    one, on a terminal; the values."""
+    cluster = make_cluster(2, settings=NO_TRAIL)
+    leader, other = cluster.leader(), cluster.followers()[0]
+    values = write(leader, STATE, size=SIZE)
+    cut_the_logs(leader)
+    added = cluster.make_node("added")
+    added.start()
+    where = f"--endpoints={other.client_address}"
+    command = (RAFTKVCTL, where, f"--timeout={LIMIT}", "add-voter", added.name, added.peer_address)
+    with Terminal(*command) as terminal:
+        yield cluster, leader, other, added, values, terminal
+
+
+BAR = r"\[(#*)(\.*)\] +(\d+) %  (\d+) of (\d+) bytes  receiving the state"
+WAY = r"(\d+) of about (\d+) bytes, (\d+) %, (\d+) bytes a second\."
+
+
+def test_progress_is_shown_on_both_sides_and_through_each_door(addition):
+    cluster, leader, other, added, values, terminal = addition
+    progress = wait_until_under_way(leader, added)
     assert progress.total_bytes > MIB and progress.milliseconds > 0
-    (row,) = [line for line in table.splitlines() if "%" in line]
-    assert row.split()[:2] == [leader.name, behind.name]
-    sending = {m["name"]: m["sending"] for m in as_json["members"]}
-    assert sending[other.name] == [] and sending[leader.name][0]["member"] == behind.name
-    assert over_bus[0][0] == behind.name and over_bus[0][1] >= progress.bytes
-    behind.resume()
+
+    # The status of the cluster, over TCP and D-Bus
+    table = raftkvctl(other, "status").stdout
+    (row,) = [line.split() for line in table.splitlines() if "%" in line]
+    assert row[:2] == [leader.name, added.name] and int(row[3]) == progress.total_bytes
+    assert row[4] == f"{int(row[2]) * 100 // int(row[3])}%" and int(row[5]) > 0
+    as_json = json.loads(raftkvctl(other, "--output=json", "status").stdout)
+    told = {member["name"]: member["sending"] for member in as_json["members"]}
+    assert told[other.name] == []
+    (sending,) = told[leader.name]
+    names = ("member", "bytes", "total_bytes", "milliseconds", "percent", "bytes_per_second")
+    (over_bus,) = cluster.bus.property(leader.name, "Sending")
+    total = progress.total_bytes
+    for told in (sending, dict(zip(names, over_bus))):
+        assert told["member"] == added.name and told["total_bytes"] == total
+        assert progress.bytes <= told["bytes"] < total
+        assert told["percent"] == told["bytes"] * 100 // total
+        assert told["bytes_per_second"] == told["bytes"] * 1000 // told["milliseconds"] > 0
+
+    # The operation, on the node that was asked
+    operations = json.loads(raftkvctl(other, "--output=json", "operations").stdout)["operations"]
+    (token,) = [int(o["token"], 16) for o in operations if o["subject"] == added.name]
+    at = ("Operation", f"/org/raftkv1/operation/{token}")
+    wait_until("the object tells", lambda: cluster.bus.property(other.name, "Unit", *at) == "bytes")
+    done, of = cluster.bus.property(other.name, "Progress", *at)
+    assert 0 < done < of == total
+    assert cluster.bus.property(other.name, "Phase", *at) == "receiving the state"
+    shown = wait_until("a bar is shown", lambda: re.search(BAR, terminal.read()))
+    filled, empty, percent, done, of = shown.groups()
+    part = int(done) / int(of)
+    assert len(filled) + len(empty) == 30 and int(of) == total
+    assert abs(len(filled) - 30 * part) <= 1 and abs(int(percent) - 100 * part) <= 1
+
+    # The journal: a line each five seconds
+    way = rf"Sending the state to added: {WAY}"
+    said = wait_until("the leader says how far it is", lambda: re.search(way, leader.said()))
+    assert int(said[1]) * 100 // int(said[2]) == int(said[3]) and int(said[2]) == total
+    begun = progress.milliseconds  # on the leader; on the other side it has begun later, but before it was paused
+    wait_until("it has lasted", lambda: leader.status().sending[0].milliseconds > begun + 6000)
+    added.resume()
+    assert "configuration index" in terminal.wait().rpartition("\033[K")[2]
+    assert re.search(rf"Receiving the state from {leader.name}: {WAY}", added.said())
+
+    cluster.outsiders.remove(added)
+    cluster.nodes.append(added)
     assert_all_have(cluster, values)
     assert "States on their way" not in raftkvctl(other, "status").stdout
-    assert "The state at index" in behind.said() and "Sending the state" in leader.said()
 
 
 def test_a_receiver_that_is_killed_in_the_middle_gets_it_again(cluster_with_one_behind):

@@ -24,8 +24,10 @@ void assert_fields_are_documented(const char *message, const char *const *fields
     char said[1024] = "";
     const char *listed;
 
-    if (count == 0 || strncmp(fields[0], "MESSAGE_ID=", 11) != 0)
+    if (count == 0)
         return;
+    if (strncmp(fields[0], "MESSAGE_ID=", 11) != 0)
+        fail_msg("'%s' has fields, but no MESSAGE_ID", message);
     listed = find(fields[0]);
     if (!listed)
         fail_msg("raftkvd(8) does not list %s of '%s'", fields[0], message);

@@ -3,6 +3,5 @@
 
 #include <stddef.h>
 
-/* A message with an id has the fields that the page lists for it, and no others; one without an id
- * may have any. */
+/* A message with fields has an id, and those fields that the page lists for it, and no others. */
 void assert_fields_are_documented(const char *message, const char *const *fields, size_t count);

@@ -288,7 +288,7 @@ static void changes_are_signalled_together_with_their_values(void **state) {
 
 /* ---- GetStatus ---- */
 
-#define STATUS_TYPES "stsststtttbssssttstttta(sttt)a(sttt)"
+#define STATUS_TYPES "stsststtttbssssttstttta(stttut)a(stttut)"
 
 static Raftkv__V1__SnapshotProgress progress_of_a_stream(char *member) {
     Raftkv__V1__SnapshotProgress progress;
@@ -298,6 +298,8 @@ static Raftkv__V1__SnapshotProgress progress_of_a_stream(char *member) {
     progress.bytes = 1000;
     progress.total_bytes = 4000;
     progress.milliseconds = 250;
+    progress.percent = 25;
+    progress.bytes_per_second = 4001;
     return progress;
 }
 
@@ -313,6 +315,7 @@ static void get_status_answers_a_row_for_each_member(void **state) {
     _cleanup_message_ sd_bus_message *reply = NULL;
     const char *text[9];
     uint64_t number[8];
+    uint32_t percent[2];
     int answers;
 
     silent.name = name;
@@ -366,14 +369,17 @@ static void get_status_answers_a_row_for_each_member(void **state) {
     assert_int_equal(number[1], 90);
     assert_int_equal(number[2], 12);
     assert_int_equal(number[3], 4567);
-    assert_true(
-        sd_bus_message_read(reply, "a(sttt)", 1, &text[0], &number[0], &number[1], &number[2]) > 0);
+    assert_true(sd_bus_message_read(reply, "a(stttut)", 1, &text[0], &number[0], &number[1],
+                                    &number[2], &percent[0], &number[3]) > 0);
     assert_string_equal(text[0], "nodeB");
     assert_int_equal(number[0], 1000);
     assert_int_equal(number[1], 4000);
     assert_int_equal(number[2], 250);
-    assert_true(sd_bus_message_read(reply, "a(sttt)", 2, &text[0], &number[0], &number[1],
-                                    &number[2], &text[1], &number[3], &number[4], &number[5]) > 0);
+    assert_int_equal(percent[0], 25);
+    assert_int_equal(number[3], 4001);
+    assert_true(sd_bus_message_read(reply, "a(stttut)", 2, &text[0], &number[0], &number[1],
+                                    &number[2], &percent[0], &number[3], &text[1], &number[4],
+                                    &number[5], &number[6], &percent[1], &number[7]) > 0);
     assert_string_equal(text[0], "nodeB");
     assert_string_equal(text[1], "nodeB");
     assert_true(sd_bus_message_exit_container(reply) > 0);
@@ -402,7 +408,7 @@ static void a_node_without_cluster_gives_itself_only(void **state) {
     assert_true(sd_bus_message_enter_container(reply, 'r', STATUS_TYPES) > 0);
     assert_true(sd_bus_message_read(reply, "s", &name) > 0);
     assert_string_equal(name, "nodeA");
-    assert_true(sd_bus_message_skip(reply, "tsststtttbssssttstttta(sttt)a(sttt)") >= 0);
+    assert_true(sd_bus_message_skip(reply, "tsststtttbssssttstttta(stttut)a(stttut)") >= 0);
     assert_true(sd_bus_message_exit_container(reply) >= 0);
     assert_true(sd_bus_message_at_end(reply, false) > 0);
 }

@@ -2,6 +2,7 @@
  * The state on its way to a follower that is behind the log: parts that are lost, come twice or are
  * wrong, links that break, leaders that change, nodes that die or stop in the middle of it.
  */
+#include "journal_fields.h"
 #include "node_world.h"
 
 enum { KEYS = 60 };
@@ -149,6 +150,78 @@ static void a_follower_behind_the_log_is_sent_the_state(void **state) {
     assert_caught_up(1);
     assert_true(parts > STREAM_WINDOW);
     assert_true(world_run(no_stream_is_open, 1000));
+}
+
+/* What was said last of how far a state has come, by its field for the other side's name. */
+static char said_to_n3[512], said_by_n1[512];
+
+static void keep_progress(void *data, int priority, const char *message, const char *const *fields,
+                          size_t count) {
+    char *place = NULL, text[512] = "";
+
+    (void)data, (void)priority;
+    assert_fields_are_documented(message, fields, count);
+    if (count == 0 || strcmp(fields[0], MESSAGE_STATE_PROGRESS) != 0)
+        return;
+    for (size_t i = 1; i < count; i++) {
+        if (strcmp(fields[i], "RAFTKV_MEMBER=n3") == 0)
+            place = said_to_n3;
+        else if (strcmp(fields[i], "RAFTKV_MEMBER=n1") == 0)
+            place = said_by_n1;
+        else if (strncmp(fields[i], "RAFTKV_BYTES", 12) == 0 ||
+                 strncmp(fields[i], "RAFTKV_TOTAL_BYTES", 18) == 0 ||
+                 strncmp(fields[i], "RAFTKV_PERCENT", 14) == 0)
+            snprintf(text + strlen(text), sizeof text - strlen(text), "%s ", fields[i]);
+    }
+    assert_non_null(place);
+    strcpy(place, text);
+}
+
+static void assert_progress(const char *said) {
+    unsigned long long bytes, total, percent, rate;
+
+    assert_int_equal(sscanf(said,
+                            "RAFTKV_BYTES=%llu RAFTKV_TOTAL_BYTES=%llu RAFTKV_PERCENT=%llu "
+                            "RAFTKV_BYTES_PER_SECOND=%llu ",
+                            &bytes, &total, &percent, &rate),
+                     4);
+    assert_true(bytes > 0 && bytes < total);
+    assert_int_equal(percent, bytes * 100 / total);
+    assert_in_range(rate, 1, bytes / 5); /* for more than five seconds */
+}
+
+static void both_sides_say_how_far_it_has_come(void **state) {
+    const Raftkv__V1__SnapshotProgress *sending;
+    Raftkv__V1__MemberStatus *status;
+
+    (void)state;
+    hold_half();
+    journal_set_sink(keep_progress, NULL, "console");
+    said_to_n3[0] = said_by_n1[0] = '\0';
+    world_pass(6000);
+    assert_progress(said_to_n3);
+    status = service_local_status(world_node(1)->service);
+    sending = status->sending[0];
+    assert_string_equal(sending->member, "n3");
+    assert_int_equal(sending->percent, sending->bytes * 100 / sending->total_bytes);
+    assert_int_equal(sending->bytes_per_second, sending->bytes * 1000 / sending->milliseconds);
+    raftkv__v1__member_status__free_unpacked(status, NULL);
+    go_on();
+    assert_caught_up(1);
+    assert_progress(said_by_n1);
+}
+
+static void more_than_was_estimated_is_a_hundred_percent(void **state) {
+    struct progress progress = progress_begin(world_node(1), 1000);
+    Raftkv__V1__SnapshotProgress *told;
+
+    (void)state;
+    progress.bytes = 1001;
+    told = progress_describe(world_node(1), &progress, "n2");
+    assert_int_equal(told->percent, 100);
+    assert_int_equal(told->bytes_per_second, 0); /* no time has passed */
+    assert_string_equal(told->member, "n2");
+    raftkv__v1__snapshot_progress__free_unpacked(told, NULL);
 }
 
 static void writes_go_on_meanwhile(void **state) {
@@ -397,6 +470,8 @@ static void a_leader_can_be_stopped_in_the_middle_of_it(void **state) {
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         WITH(a_follower_behind_the_log_is_sent_the_state),
+        WITH(both_sides_say_how_far_it_has_come),
+        WITH(more_than_was_estimated_is_a_hundred_percent),
         WITH(writes_go_on_meanwhile),
         WITH(what_the_follower_needs_afterwards_stays_in_the_log),
         WITH(a_broken_link_costs_no_new_stream),

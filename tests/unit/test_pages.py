@@ -193,6 +193,18 @@ def check_journal(page, ids, catalog):
                 yield f"raftkv.catalog: {entry[:32]} uses {name}, which the message does not have"
 
 
+# Who may say something that has no id: nothing there is about elections, the membership, states or peers.
+PLAIN = ("src/base/", "src/bus/", "src/daemon/", "src/service/", "src/node/space.c", "src/node/storage.c",
+         "src/rpc/client_door.c")  # fmt: skip
+
+
+def check_ids_of_messages(repository):
+    for file in sorted((repository / "src").rglob("*.c")):
+        name = str(file.relative_to(repository))
+        if not name.startswith(PLAIN) and re.search(r"\bjournal\(", file.read_text()):
+            yield f"{name} says something in the journal without a MESSAGE_ID"
+
+
 # ---- D-Bus ----
 
 
@@ -228,6 +240,7 @@ def main():
         *check_raftkvd(text("man/raftkvd.8.scd"), raftkvd),
         *check_exit_statuses_of_raftkvd(text("man/raftkvd.8.scd"), raftkvd),
         *check_journal(text("man/raftkvd.8.scd"), text("src/base/message_ids.h"), text("systemd/raftkv.catalog")),
+        *check_ids_of_messages(repository),
         *check_errors(bus_page, text("src/base/error.c")),
         *check_configuration(text("man/raftkv.conf.5.scd"), raftkvd),
         *check_bench(text("man/raftkv-bench.1.scd"), raftkv_bench),
