@@ -17,37 +17,6 @@ typedef Raftkv__V1__Response Response;
 typedef Raftkv__V1__BackupRequest BackupRequest;
 typedef Raftkv__V1__BackupResponse BackupResponse;
 
-enum { PROGRESS_MS = 200 };
-
-/* ---- progress, for a person who waits ---- */
-
-struct progress {
-    FILE *file; /* NULL: nobody watches */
-    uint64_t total, shown_at;
-};
-
-static struct progress progress_begin(const struct session *session, uint64_t total) {
-    bool watched = isatty(fileno(session->errors)) && !session->output.json;
-
-    return (struct progress){.file = watched ? session->errors : NULL, .total = total};
-}
-
-static void progress_show(struct progress *progress, uint64_t bytes) {
-    uint64_t now = transport_now();
-
-    if (!progress->file || now < progress->shown_at + PROGRESS_MS)
-        return;
-    progress->shown_at = now;
-    fprintf(progress->file, "\r%.1f MiB of about %.1f MiB\033[K", (double)bytes / 1048576,
-            (double)(bytes > progress->total ? bytes : progress->total) / 1048576);
-    fflush(progress->file);
-}
-
-static void progress_end(struct progress *progress) {
-    if (progress->file && progress->shown_at != 0)
-        fputs("\r\033[K", progress->file);
-}
-
 /* ---- where a backup goes ---- */
 
 /* A file beside the one that is wanted, which it replaces when it is complete and on the disk. */
@@ -171,7 +140,6 @@ struct transfer {
     struct backup_writer writer;
     struct buffer buffer;
     uint64_t size; /* written */
-    struct progress progress;
 };
 
 /* --timeout= is the time for one answer: a backup takes as long as it takes. Returns an exit
@@ -216,8 +184,6 @@ static int take(struct transfer *transfer, const BackupResponse *answer) {
                                  &failure) < 0)
             return say_bad_answer(transfer, &failure);
         transfer->token = answer->token;
-        transfer->progress =
-            progress_begin(transfer->session, transfer->header.snapshot.bytes_estimate);
         backup_writer_begin(&transfer->writer, &transfer->header, &transfer->buffer);
     }
     r = backup_writer_chunk(&transfer->writer, answer->chunk.data, answer->chunk.len,
@@ -230,7 +196,8 @@ static int take(struct transfer *transfer, const BackupResponse *answer) {
     r = target_write(&transfer->target, &transfer->buffer);
     if (r < 0)
         return say_local(transfer->session, transfer->target.path, r);
-    progress_show(&transfer->progress, transfer->size);
+    progress_line_show_bytes(&transfer->session->progress, "being read", transfer->size,
+                             transfer->header.snapshot.bytes_estimate);
     return 0;
 }
 
@@ -288,7 +255,7 @@ int run_backup(struct session *session, const struct arguments *arguments) {
     if (r < 0)
         return say_local(session, transfer.target.path, r);
     status = receive_all(&transfer);
-    progress_end(&transfer.progress);
+    progress_line_clear(&session->progress);
     let_go(&transfer);
     if (status == 0) {
         r = target_finish(&transfer.target);
@@ -305,8 +272,15 @@ int run_backup(struct session *session, const struct arguments *arguments) {
 
 /* ---- check ---- */
 
+struct check {
+    struct session *session;
+    uint64_t size; /* of the file; 0: not known */
+};
+
 static void show_read(void *data, uint64_t bytes) {
-    progress_show(data, bytes);
+    const struct check *check = data;
+
+    progress_line_show_bytes(&check->session->progress, "being checked", bytes, check->size);
 }
 
 int run_check(struct session *session, const struct arguments *arguments) {
@@ -314,16 +288,16 @@ int run_check(struct session *session, const struct arguments *arguments) {
     bool is_standard = strcmp(path, "-") == 0;
     int fd = is_standard ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC), r;
     struct backup_summary summary;
-    struct progress progress;
+    struct check check = {.session = session};
     struct failure failure;
     struct stat found;
 
     if (fd < 0)
         return say_local(session, path, -errno);
-    progress =
-        progress_begin(session, fstat(fd, &found) == 0 ? (uint64_t)found.st_size : UINT64_C(0));
-    r = backup_check(fd, show_read, &progress, &summary, &failure);
-    progress_end(&progress);
+    if (fstat(fd, &found) == 0)
+        check.size = (uint64_t)found.st_size;
+    r = backup_check(fd, show_read, &check, &summary, &failure);
+    progress_line_clear(&session->progress);
     if (!is_standard)
         close(fd);
     if (r < 0)

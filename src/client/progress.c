@@ -27,12 +27,27 @@ void progress_line_show(void *data, const Raftkv__V1__Operation *operation) {
     _cleanup_free_ char *phase =
         text_escape((const uint8_t *)operation->phase, strlen(operation->phase));
 
+    if (!line->file)
+        return;
     fputs("\r\033[K", line->file);
     if (operation->total > 0)
         print_bar(line->file, operation);
     fprintf(line->file, "%s", *phase ? phase : "begun");
     fflush(line->file);
     line->shown = true;
+}
+
+void progress_line_show_bytes(struct progress_line *line, const char *phase, uint64_t done,
+                              uint64_t total) {
+    Raftkv__V1__Operation operation;
+    char unit[] = "bytes";
+
+    raftkv__v1__operation__init(&operation);
+    operation.phase = (char *)(uintptr_t)phase;
+    operation.unit = unit;
+    operation.done = done;
+    operation.total = total > done ? total : done;
+    progress_line_show(line, &operation);
 }
 
 void progress_line_clear(struct progress_line *line) {

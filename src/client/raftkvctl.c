@@ -32,8 +32,8 @@ static int run(const struct arguments *arguments) {
     else
         session.transport = transport_tcp_new((const char *const *)arguments->endpoints,
                                               arguments->endpoints_count, deadline);
-    session.progress.file = stderr;
     if (isatty(STDERR_FILENO) == 1) {
+        session.progress.file = stderr;
         session.transport->progress = progress_line_show;
         session.transport->progress_data = &session.progress;
     }

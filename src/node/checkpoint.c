@@ -69,19 +69,29 @@ void checkpoint_ended(struct node *node) {
     storage_resume_apply(node);
 }
 
+bool checkpoint_progress(const struct node *node, uint64_t *ret_done, uint64_t *ret_total) {
+    uint64_t begin = node->checkpoint.pages, end, written;
+
+    if (!is_watched(node))
+        return false;
+    end = state_checkpoint_end(node->state);
+    written = state_pages_written(node->state);
+    if (written < begin || end <= begin)
+        return false;
+    *ret_total = end - begin;
+    *ret_done = written < end ? written - begin : *ret_total;
+    return true;
+}
+
 /* What may be applied beside a checkpoint that has come so far: a quarter at once, so that nothing
  * waits for one that takes no time. (A state that was replaced counts its pages anew.) */
 static uint64_t allowed_bytes(const struct node *node) {
     uint64_t all = node->limits.checkpoint_bytes, at_once = all / 4;
-    uint64_t begin = node->checkpoint.pages, end = state_checkpoint_end(node->state);
-    uint64_t written = state_pages_written(node->state);
+    uint64_t done, total;
 
-    if (written <= begin || end <= begin)
+    if (!checkpoint_progress(node, &done, &total))
         return at_once;
-    if (written >= end)
-        return all;
-    return at_once +
-           (uint64_t)((double)(all - at_once) * (double)(written - begin) / (double)(end - begin));
+    return at_once + (uint64_t)((double)(all - at_once) * (double)done / (double)total);
 }
 
 bool checkpoint_is_late(const struct node *node) {

@@ -262,6 +262,7 @@ int node_open(struct node **ret, struct host *host, const struct node_options *o
     node->service_node = (struct service_node){
         .data = node,
         .compact = status_compact,
+        .compacting = status_compacting,
         .backup_read = backups_read,
         .backup_end = backups_end,
         .state_failed = status_state_failed,

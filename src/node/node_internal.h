@@ -306,6 +306,8 @@ void checkpoint_ended(struct node *node);
  * be until the disk has taken more of its pages. */
 bool checkpoint_is_late(const struct node *node);
 bool checkpoint_holds_applies(const struct node *node);
+/* How many pages one under way has written, of how many; false: none is, or it is not known yet. */
+bool checkpoint_progress(const struct node *node, uint64_t *ret_done, uint64_t *ret_total);
 
 /* compaction.c */
 /* A mark at this index is in the log, from an earlier run or an installed state; so much behind it
@@ -368,6 +370,7 @@ void backups_deinit(struct node *node);
 
 /* status.c: what the service asks of the node */
 void status_compact(void *data);
+bool status_compacting(void *data, uint64_t *ret_done, uint64_t *ret_total);
 void status_state_failed(void *data, int error);
 void status_fill(void *data, Raftkv__V1__MemberStatus *status);
 

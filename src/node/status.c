@@ -8,6 +8,10 @@ void status_compact(void *data) {
     compaction_start(data);
 }
 
+bool status_compacting(void *data, uint64_t *ret_done, uint64_t *ret_total) {
+    return checkpoint_progress(data, ret_done, ret_total);
+}
+
 void status_state_failed(void *data, int error) {
     storage_state_fatal(data, "The state can't be read", error);
 }

@@ -338,6 +338,14 @@ static bool note_stream(struct service *service, struct operation *operation) {
     return found;
 }
 
+static void note_compaction(struct service *service, struct operation *operation) {
+    uint64_t done = 0, total = 0;
+
+    if (!service->node->compacting(service->node->data, &done, &total))
+        total = 0;
+    note(service, operation, "writing the state to the disk", done, total, "pages");
+}
+
 static void look(struct service *service, struct operation *operation) {
     struct change_progress progress;
 
@@ -352,7 +360,7 @@ static void look(struct service *service, struct operation *operation) {
         note(service, operation, "waiting for a leader", 0, 0, NULL);
         break;
     case CALL_COMPACTING:
-        note(service, operation, "writing the state to the disk", 0, 0, NULL);
+        note_compaction(service, operation);
         break;
     default: /* the leader tells */
         break;

@@ -111,6 +111,8 @@ struct service_node {
     void *data;
     /* Begins a compaction unless one is under way; service_compacted() tells its end. */
     void (*compact)(void *data);
+    /* How many pages of the state it has written, of how many; false: that is not known. */
+    bool (*compacting)(void *data, uint64_t *ret_done, uint64_t *ret_total);
     /*
      * Begins to read a chunk of a backup (*token 0: of a new one, whose token it sets);
      * service_backup_read() tells the end, after this has returned. A positive error code with

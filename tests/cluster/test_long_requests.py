@@ -1,11 +1,13 @@
 """What may take long is told of while it is under way, and known by a token until after its end."""
 
 import json
+import re
 
 import pytest
 from client import Refused
 from doors import DOORS, make_door
 from protocol import raftkv
+from terminal import Terminal
 from waiting import LIMIT, wait_until
 
 from cluster import RAFTKVCTL, run
@@ -101,9 +103,8 @@ def object_of(node, token):
 
 
 def of_object(cluster, node, token, name):
-    result = cluster.bus.busctl("--json=short", "get-property", *object_of(node, token), name)
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout)["data"]
+    _, path, _ = object_of(node, token)
+    return cluster.bus.property(node.name, name, "Operation", path)
 
 
 def backups(node):
@@ -159,9 +160,31 @@ def test_a_backup_is_cancelled_through_any_door(cluster, asked):
             client.delete(b"large %d" % number)
 
 
+def on_a_terminal(node, *words):
+    with Terminal(RAFTKVCTL, f"--endpoints={node.client_address}", *words) as terminal:
+        return terminal.wait()
+
+
 def test_a_terminal_shows_how_it_comes_on(asked, newcomer):
-    command = f"{RAFTKVCTL} --endpoints={asked.client_address} add-voter newcomer {newcomer.peer_address}"
-    result = run("script", "-qec", command, "/dev/null")
-    assert result.returncode == 0, result.stdout
-    assert "\033[Kbegun" in result.stdout
-    assert "configuration index" in result.stdout.rsplit("\033[K", 1)[1]
+    shown = on_a_terminal(asked, "add-voter", "newcomer", newcomer.peer_address)
+    assert "\033[Kbegun" in shown
+    assert "configuration index" in shown.rsplit("\033[K", 1)[1]
+
+
+def test_a_terminal_shows_how_a_backup_comes_on(asked, tmp_path):
+    with asked.client() as client:
+        for number in range(4):  # more than one chunk
+            client.put(b"large %d" % number, bytes(3 << 20))
+        wait_until("all is here", lambda: len(client.list_all(b"large", stale=True)) == 4)
+        file = tmp_path / "backup"
+        for words in (["backup", file], ["check", file]):
+            shown = on_a_terminal(asked, *words)
+            bars = re.findall(r"\033\[K\[(#*)(\.*)\] +(\d+) %  (\d+) of (\d+) bytes  being ", shown)
+            assert len(bars) > 1
+            assert all(len(filled) + len(empty) == 30 for filled, empty, *_ in bars)
+            done = [int(bytes_) for _, _, _, bytes_, _ in bars]
+            assert done == sorted(done) and 12 << 20 <= done[-1] <= file.stat().st_size
+            assert int(bars[0][2]) < 100 and len(bars[-1][0]) >= 29
+            assert " keys with " in shown.rpartition("\033[K")[2]
+        for number in range(4):
+            client.delete(b"large %d" % number)

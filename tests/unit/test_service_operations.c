@@ -68,6 +68,27 @@ static void who_wants_it_is_told_how_an_operation_comes_on(void **state) {
     caller_clear(&caller);
 }
 
+static void a_compaction_tells_its_pages_as_soon_as_it_knows_them(void **state) {
+    struct caller caller = {0};
+    Raftkv__V1__SnapshotRequest body = RAFTKV__V1__SNAPSHOT_REQUEST__INIT;
+
+    (void)state;
+    ask_with_progress(&caller, new_request(RAFTKV__V1__REQUEST__BODY_SNAPSHOT, &body.base));
+    pass(500);
+    assert_string_equal(caller.progress->phase, "writing the state to the disk");
+    assert_int_equal(caller.progress->total, 0);
+    assert_string_equal(caller.progress->unit, "");
+    world.pages = 40;
+    world.pages_written = 10;
+    pass(500);
+    assert_int_equal(caller.progress->done, 10);
+    assert_int_equal(caller.progress->total, 40);
+    assert_string_equal(caller.progress->unit, "pages");
+    service_compacted(world.service, 0);
+    assert_body(&caller, RAFTKV__V1__RESPONSE__BODY_SNAPSHOT);
+    caller_clear(&caller);
+}
+
 static void who_does_not_ask_for_progress_gets_the_answer_alone(void **state) {
     struct caller caller = {0};
 
@@ -324,6 +345,7 @@ static void only_so_many_are_under_way_and_those_that_ended_make_room(void **sta
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(who_wants_it_is_told_how_an_operation_comes_on),
+        TEST(a_compaction_tells_its_pages_as_soon_as_it_knows_them),
         TEST(who_does_not_ask_for_progress_gets_the_answer_alone),
         TEST(an_operation_can_be_awaited_by_its_token),
         TEST(its_result_is_kept_for_five_minutes),

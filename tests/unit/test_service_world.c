@@ -280,6 +280,17 @@ static void add_log_entries(void *data, struct statistics *statistics) {
     statistics_add(statistics, STATISTIC_LOG_ENTRIES, NULL, 12);
 }
 
+static void compact_nothing(void *data) {
+    (void)data;
+}
+
+static bool tell_pages(void *data, uint64_t *ret_done, uint64_t *ret_total) {
+    (void)data;
+    *ret_done = world.pages_written;
+    *ret_total = world.pages;
+    return world.pages > 0;
+}
+
 /* ---- setup ---- */
 
 static void check_message(void *data, int priority, const char *message, const char *const *fields,
@@ -314,6 +325,8 @@ int world_setup(void **state) {
         .linked = host_linked,
     };
     world.node = (struct service_node){
+        .compact = compact_nothing,
+        .compacting = tell_pages,
         .state_failed = count_state_failure,
         .fill_status = fill_nothing,
         .measure = count_measurement,

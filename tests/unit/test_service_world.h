@@ -27,6 +27,7 @@ struct sent {
 struct world {
     struct host host;
     struct service_node node;
+    uint64_t pages_written, pages; /* of a compaction; 0: not known */
     size_t state_failures;
     size_t measurements; /* begun */
     struct identity identity;
