@@ -66,8 +66,11 @@ static void add_peers(const struct service *service, struct statistics *statisti
     for (size_t i = 0; i < configuration->count; i++) {
         const struct server *server = &configuration->servers[i];
 
-        if (server->id == service->identity->member_id ||
-            !member_progress(service->member, server->id, &match, &last_contact))
+        if (server->id == service->identity->member_id)
+            continue;
+        statistics_add(statistics, STATISTIC_RAFT_PEER_REACHABLE, server->name,
+                       service->host->linked(service->host, server->id));
+        if (!member_progress(service->member, server->id, &match, &last_contact))
             continue;
         statistics_add(statistics, STATISTIC_RAFT_PEER_MATCH, server->name, match);
         if (last_contact > 0)

@@ -24,6 +24,8 @@ static const struct {
                                      "since the last answer of this member; on the leader only"},
     [STATISTIC_RAFT_PEER_MATCH] = {"raft.peers.*.match_index", "",
                                    "how far this member has the log; on the leader only"},
+    [STATISTIC_RAFT_PEER_REACHABLE] = {"raft.peers.*.reachable", "",
+                                       "1 while this node has a link to this member, else 0"},
     [STATISTIC_RAFT_ELECTIONS] = {"raft.elections", "", "elections that this node called"},
     [STATISTIC_RAFT_ELECTIONS_WON] = {"raft.elections_won", "", "how often it became the leader"},
     [STATISTIC_RAFT_TRANSFERS] = {"raft.transfers", "",

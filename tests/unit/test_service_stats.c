@@ -55,12 +55,17 @@ static void a_leader_tells_of_its_peers_and_a_follower_of_its_leader(void **stat
     assert_int_equal(number(&leader, "raft.peers.nodeB.contact"), 0);
     assert_int_equal(number(&leader, "raft.peers.nodeC.match_index"), 10 * NODE_C);
     assert_null(find(&leader, "raft.peers.nodeA.match_index"));
+    assert_null(find(&leader, "raft.peers.nodeA.reachable"));
+    assert_int_equal(number(&leader, "raft.peers.nodeB.reachable"), 1);
     assert_null(find(&leader, "raft.leader_contact"));
 
     follow(NODE_B);
     world.statistics.leader_heard = world.now - 40;
+    world.unlinked[NODE_C & 15] = true;
     get_stats(&follower);
     assert_int_equal(number(&follower, "raft.leader_contact"), 40);
+    assert_int_equal(number(&follower, "raft.peers.nodeB.reachable"), 1);
+    assert_int_equal(number(&follower, "raft.peers.nodeC.reachable"), 0);
     assert_null(find(&follower, "raft.peers.nodeB.match_index"));
     caller_clear(&leader);
     caller_clear(&follower);
