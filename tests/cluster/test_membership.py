@@ -269,34 +269,6 @@ def test_a_removed_node_comes_back_with_its_data_when_it_is_added_again(make_clu
     cluster.assert_serves()
 
 
-@pytest.mark.parametrize(
-    "through_leader", [False, True], ids=["through a follower", "through itself"]
-)
-@pytest.mark.parametrize("kind", ["remove_server", "demote_voter"])
-def test_the_leader_itself_can_be_removed_or_demoted(make_cluster, kind, through_leader):
-    cluster = make_cluster()
-    leader = cluster.leader()
-    through = leader if through_leader else cluster.followers()[0]
-    cluster.change(kind, through=through, name=leader.name)
-    others = [node for node in cluster.nodes if node is not leader]
-
-    def another_leads():
-        names = {node.status().leader for node in others}
-        return len(names) == 1 and names != {leader.name} and names != {""}
-
-    wait_until("another node leads", another_leads)
-    with others[0].client() as client:
-        members = {member.name: member.role for member in client.members().members}
-    if kind == "remove_server":
-        assert leader.name not in members
-        leader.wait_until_it_has_left()
-        cluster.nodes.remove(leader)
-        cluster.outsiders.append(leader)
-    else:
-        assert members[leader.name] == raftkv.ROLE_NONVOTER
-    cluster.assert_serves()
-
-
 def test_a_wiped_node_is_refused_until_it_is_removed_and_added_again(make_cluster):
     cluster = make_cluster()
     wiped = cluster.followers()[0]

@@ -88,6 +88,15 @@ def test_a_server_is_removed(cluster, door, asked, newcomer, role):
     newcomer.wait_until_it_has_left()
 
 
+def test_the_leader_itself_is_demoted(cluster, door, asked):
+    leader = cluster.leader()
+    answer = door.ask(asked, "demote_voter", name=leader.name)
+    assert_is_now(cluster, answer, leader.name, "nonvoter")
+    assert cluster.leader() is not leader
+    door.put(asked, "written-afterwards", "x")
+    cluster.change("add_voter", name=leader.name, peer_address=leader.peer_address)
+
+
 def test_the_expected_configuration_index_is_held_against_the_current_one(
     cluster, door, asked, newcomer
 ):
@@ -399,6 +408,8 @@ def test_the_statistics_are_those_that_are_documented(cluster, door, asked):
         assert statistics["bus.connections"] > 0
         assert min(statistics[f"bus.{name}"] for name in ("calls", "received", "sent")) > 0
     contacts = [name for name in statistics if re.match(r"raft\.peers\..*\.contact", name)]
+    others = [node.name for node in cluster.nodes if node is not asked]
+    assert all(statistics[f"raft.peers.{name}.reachable"] in (0, 1) for name in others)
     assert len(contacts) == (2 if asked is leader else 0)
     assert ("raft.leader_contact" in statistics) == (asked is not leader)
 
@@ -410,12 +421,12 @@ def test_the_state_is_backed_up(cluster, door, asked, tmp_path):
     assert_awaiting_gives(cluster, asked, "backup", {"last": True})
 
 
-# With a voter that is silent
+# With nodes that end, or a voter that is silent
 
 
 @pytest.fixture(scope="module")
 def crippled(_shared_cluster):
-    """A cluster of its own, in which tests may pause a follower."""
+    """A cluster of its own, in which tests may pause a follower, and remove the leader."""
     from conftest import _close, _make
 
     cluster = _make(3)
@@ -426,6 +437,21 @@ def crippled(_shared_cluster):
 @pytest.fixture(params=DOORS)
 def crippled_door(crippled, request):
     return make_door(request.param, crippled.bus)
+
+
+@pytest.mark.parametrize("asked", ["leader", "follower"])
+def test_the_leader_itself_is_removed(crippled, crippled_door, asked):
+    leader = crippled.leader()
+    others = [node for node in crippled.nodes if node is not leader]
+    node = leader if asked == "leader" else others[0]
+    answer = crippled_door.ask(node, "remove_server", name=leader.name)
+    leader.wait_until_it_has_left()
+    assert_is_now(crippled, answer, leader.name, None)
+    assert crippled.leader() in others
+    crippled_door.put(others[0], "written-afterwards", "x")
+    leader.start()
+    back = {"name": leader.name, "peer_address": leader.peer_address}
+    crippled.change("add_voter", through=others[0], **back)
 
 
 @pytest.fixture(params=["leader", "follower"])
