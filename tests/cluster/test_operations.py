@@ -388,16 +388,26 @@ def documented_statistics():
 
 def test_the_statistics_are_those_that_are_documented(cluster, door, asked):
     revision = door.put(asked, "counted", "x")["revision"]
-    leader = cluster.leader()
-    statistics = door.stats(asked)
+    others = [node.name for node in cluster.nodes if node is not asked]
+
+    def settled():
+        leader, term = cluster.leader(), asked.status().term
+        statistics = door.stats(asked)
+        heard = [name for name in others if f"raft.peers.{name}.contact" in statistics]
+        return (
+            asked.status().term == statistics["raft.term"] == term
+            and statistics["raft.last_index"] >= revision
+            and (asked is not leader or heard == others)
+            and (leader, statistics)
+        )
+
+    leader, statistics = wait_until("it has the write, and hears all, under one leader", settled)
     patterns = documented_statistics()
     for name in statistics:
         assert any(re.fullmatch(pattern, name) for pattern in patterns), name
     for pattern in patterns:
         if not re.search(r"peers\\\.node|leader_contact", pattern):
             assert any(re.fullmatch(pattern, name) for name in statistics), pattern
-    assert statistics["raft.term"] == asked.status().term
-    assert statistics["raft.last_index"] >= revision
     assert statistics["raft.elections"] + statistics["raft.elections_won"] < 1000
     assert statistics["log.flushes"] >= statistics["log.write_latency"]["count"] > 0
     assert 0 < statistics["log.write_latency"]["p50"] <= statistics["log.write_latency"]["maximum"]
@@ -408,7 +418,6 @@ def test_the_statistics_are_those_that_are_documented(cluster, door, asked):
         assert statistics["bus.connections"] > 0
         assert min(statistics[f"bus.{name}"] for name in ("calls", "received", "sent")) > 0
     contacts = [name for name in statistics if re.match(r"raft\.peers\..*\.contact", name)]
-    others = [node.name for node in cluster.nodes if node is not asked]
     assert all(statistics[f"raft.peers.{name}.reachable"] in (0, 1) for name in others)
     assert len(contacts) == (2 if asked is leader else 0)
     assert ("raft.leader_contact" in statistics) == (asked is not leader)
