@@ -73,12 +73,22 @@ void promotion_say_goodbye(struct member *member, const struct server *server) {
     member->removed_linked = false;
 }
 
+/* By the newest configuration: a new leader may still be applying how it was removed long ago. */
+static bool is_back(const struct member *member) {
+    const struct raft_configuration *newest = &member->raft.configuration;
+
+    for (unsigned i = 0; i < newest->n; i++)
+        if (newest->servers[i].id == member->removed.id)
+            return true;
+    return false;
+}
+
 static void advance_goodbye(struct member *member) {
     uint64_t now = member_now(member);
     bool linked = member->host->linked(member->host, member->removed.id);
     bool has_left = member->removed_linked && !linked;
 
-    if (now >= member->removed_until || has_left || !member_is_leader(member)) {
+    if (now >= member->removed_until || has_left || is_back(member) || !member_is_leader(member)) {
         member->removed.id = 0;
         member_changed(member);
         return;

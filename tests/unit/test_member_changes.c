@@ -355,6 +355,52 @@ static void who_is_added_again_at_once_is_not_told_to_leave(void **state) {
     assert_int_equal(world_node(4)->applied, world_node(leader)->applied);
 }
 
+static uint64_t returned, heir;
+
+static bool only_the_heir_is_elected(const struct world_message *message,
+                                     const Raftkv__V1__PeerMessage *peer) {
+    goodbyes += peer->body_case == RAFTKV__V1__PEER_MESSAGE__BODY_REMOVED;
+    return peer->body_case != RAFTKV__V1__PEER_MESSAGE__BODY_REMOVED &&
+           (peer->body_case != RAFTKV__V1__PEER_MESSAGE__BODY_REQUEST_VOTE ||
+            message->from == heir);
+}
+
+static bool the_heir_leads(void) {
+    struct member_view view;
+
+    member_get_view(world_node(heir)->member, &view);
+    return view.state == MEMBER_LEADER;
+}
+
+/* It applies the removal as leader, and the addition behind it. Seed 12 of the simulator. */
+static void a_new_leader_says_no_goodbye_to_who_was_added_again_since(void **state) {
+    uint64_t leader;
+    char name[] = "node0";
+
+    (void)state;
+    world_start(3, 3);
+    assert_true(world_run(world_has_leader, 10000));
+    leader = world_leader();
+    returned = leader % 3 + 1;
+    heir = 6 - leader - returned;
+    name[4] = (char)('0' + returned);
+    world.filter = only_the_heir_is_elected;
+    world_node(heir)->hold_applies = world_node(returned)->hold_applies = true;
+    world_change(leader, &change, CHANGE_REMOVE, name);
+    assert_true(world_run(change_is_done, 5000));
+    world_change(leader, &change, CHANGE_ADD_VOTER, name);
+    answer_identify(returned);
+    assert_true(world_run(change_is_done, 10000));
+    assert_true(change.succeeded);
+    world_crash(leader);
+    assert_true(world_run(the_heir_leads, 20 * ELECTION_MS));
+    goodbyes = 0;
+    world_node(heir)->hold_applies = false;
+    assert_true(world_run(world_has_leader, 5000));
+    world_pass(5000);
+    assert_int_equal(goodbyes, 0);
+}
+
 /* ---- by force ---- */
 
 static uint64_t silent;
@@ -449,6 +495,7 @@ int main(void) {
         TEST(a_non_voter_that_is_added_as_a_voter_becomes_one),
         TEST(a_voter_is_not_made_a_non_voter_by_adding_it),
         TEST(who_is_added_again_at_once_is_not_told_to_leave),
+        TEST(a_new_leader_says_no_goodbye_to_who_was_added_again_since),
         TEST(by_force_a_voter_goes_once_the_silent_one_is_back),
         TEST(the_last_voter_stays_even_by_force),
         TEST(a_node_that_stops_awaits_no_promotion),
