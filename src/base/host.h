@@ -56,6 +56,9 @@ struct announce_reply {
      * told. */
     struct failure said;
     char leader_address[ADDRESS_MAX + 1]; /* for peers; empty: not known */
+    /* Not 0: the committed configuration of this index does not name who announces itself; the
+     * leader has made sure that it still leads. */
+    uint64_t configuration_index;
 };
 
 /* The answer to host->announce: failure is NULL and `announced` set, or the other way round. Called

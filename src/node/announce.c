@@ -1,7 +1,8 @@
 /*
  * announce: what a node says of itself to others that do not expect it. A member that was started
- * at other addresses than the configuration says tells the members that it knows; a node with an
- * empty directory asks those of Join= to be taken in. Either goes from one to the next until one is
+ * at other addresses than the configuration says tells the members that it knows; one that hears of
+ * no leader asks them whether it still is a member (removal.c); a node with an empty directory asks
+ * those of Join= to be taken in. Each goes from one to the next until one is
  * the leader, and again until it is done. Whatever it is told here the leader looks at for itself.
  */
 #include <stdarg.h>
@@ -17,6 +18,7 @@ enum {
     JOIN_PAUSE_MS = 3000,
     RETRY_MS = 200, /* after none */
     MOVE_MS = 30 * 1000,
+    LONELY_ELECTIONS = 10, /* timeouts without a leader, which an election does not take */
 };
 
 static bool is_there(const struct server *server, const struct identity *identity) {
@@ -34,16 +36,37 @@ void announce_update_peers(struct node *node, const struct configuration *peers)
     node->announcement.misplaced = self && !is_there(self, &node->identity);
 }
 
-static bool is_wanted(const struct node *node) {
-    return (is_joining(node) || node->announcement.misplaced) && !node->stopping &&
-           !node_is_removed(node);
+/* The host time from when on this member does without a leader for too long. */
+static uint64_t lonely_from(const struct node *node, const struct member_view *view) {
+    struct member_statistics statistics;
+    uint64_t heard = node->announcement.begun;
+
+    if (node->identity.cluster_id == 0 || view->state == MEMBER_LEADER || view->awaits_adding)
+        return UINT64_MAX;
+    member_get_statistics(node->member, &statistics);
+    if (statistics.leader_heard > heard)
+        heard = statistics.leader_heard;
+    return heard + node->announcement.patience;
 }
 
-void announce_init(struct node *node, const char *join) {
+static uint64_t wanted_from(const struct node *node) {
+    struct member_view view;
+
+    member_get_view(node->member, &view);
+    if (node->stopping || view.removed)
+        return UINT64_MAX;
+    if (is_joining(node) || node->announcement.misplaced)
+        return 0;
+    return lonely_from(node, &view);
+}
+
+void announce_init(struct node *node, const char *join, uint64_t election_timeout) {
     struct announcement *announcement = &node->announcement;
     _cleanup_free_ char *copy = xstrdup(join ? join : "");
     char *rest = NULL;
 
+    announcement->begun = node->host->now(node->host);
+    announcement->patience = LONELY_ELECTIONS * election_timeout;
     for (char *word = strtok_r(copy, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
         check(announcement->join_count < JOIN_ADDRESSES_MAX && address_valid(word));
         strcpy(announcement->join[announcement->join_count++], word);
@@ -177,19 +200,23 @@ static void told_of_move(struct node *node, const struct identity *from,
         move(node, from);
 }
 
+static bool is_of_this_cluster(const struct node *node, const struct identity *from) {
+    return from->cluster_id != 0 && from->cluster_id == node->identity.cluster_id;
+}
+
 void node_announced(struct node *node, const struct identity *from, struct announce_reply *ret) {
     const struct server *server;
     struct member_view view;
 
     *ret = (struct announce_reply){0};
-    if (doors_check_identity(node, from, &ret->said) != 0)
-        return;
     member_get_view(node->member, &view);
     server = configuration_find(member_configuration(node->member), from->member_id);
-    if (!view.serving)
+    if (view.serving && !server && is_of_this_cluster(node, from))
+        removal_answer(node, from, ret); /* its name may be another's by now */
+    else if (doors_check_identity(node, from, &ret->said) != 0)
+        return;
+    else if (!view.serving)
         name_leader(node, &view, ret);
-    else if (!server && from->cluster_id != 0)
-        reply(ret, ERROR_NOT_FOUND, "%s is not a member of the cluster.", from->name);
     else if (!server)
         service_join(node->service, from, node->allow_join, ret);
     else if (is_there(server, from))
@@ -225,7 +252,7 @@ static void say(struct node *node, enum error_code code, const char *text) {
     if (is_joining(node))
         journal_with(code == ERROR_OK ? LOG_NOTICE : LOG_WARNING, event.fields,
                      "This node asks to join a cluster: %s", text);
-    else if (code != ERROR_OK)
+    else if (node->announcement.misplaced && code != ERROR_OK)
         say_not_found(node, text);
 }
 
@@ -256,6 +283,8 @@ static void answered(void *data, const struct announce_reply *announced,
         return;
     }
     announcement->unreached = 0;
+    if (announced->configuration_index != 0)
+        member_expel(node->member, announced->configuration_index);
     if (announced->leader_address[0] && !announcement->followed) {
         strcpy(announcement->leader_address, announced->leader_address);
         announcement->next_at = now;
@@ -314,7 +343,9 @@ void announce_tick(struct node *node) {
 }
 
 uint64_t announce_deadline(const struct node *node) {
-    if (node->announcement.under_way || !is_wanted(node))
+    uint64_t from = wanted_from(node);
+
+    if (node->announcement.under_way)
         return UINT64_MAX;
-    return node->announcement.next_at;
+    return from > node->announcement.next_at ? from : node->announcement.next_at;
 }

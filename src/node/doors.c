@@ -207,8 +207,7 @@ void doors_adopt(struct node *node, uint64_t from) {
     node->host->submit(node->host, LANE_LOG, &adoption->job);
 }
 
-/* A joiner said hello before it belonged to the cluster, and its link has not changed since. */
-static bool is_peer(const struct node *node, uint64_t id) {
+bool doors_is_peer(const struct node *node, uint64_t id) {
     struct configuration peers;
 
     member_peers(node->member, &peers);
@@ -241,7 +240,8 @@ static int receive_raft(struct node *node, uint64_t from, Raftkv__V1__PeerMessag
             return 0;
         if (makes_a_member(node, from, message))
             doors_adopt(node, from);
-    } else if (cluster == 0 && !is_peer(node, from)) {
+    } else if (cluster == 0 && !doors_is_peer(node, from)) {
+        /* A joiner said hello before it belonged to the cluster; its link has not changed since. */
         *ret_reason = "the sender belongs to no cluster";
         return -EBADMSG;
     } else if (cluster != 0 && cluster != node->identity.cluster_id) {
@@ -290,7 +290,7 @@ static void hear_farewell(struct node *node, uint64_t from, const Raftkv__V1__Fa
 
 void doors_say_farewell(struct node *node) {
     for (size_t i = 0; i < node->known_count; i++)
-        if (!node->known[i].forwards_forgotten && is_peer(node, node->known[i].id))
+        if (!node->known[i].forwards_forgotten && doors_is_peer(node, node->known[i].id))
             say_farewell(node, &node->known[i]);
 }
 

@@ -146,6 +146,7 @@ static int open_member(struct node *node, const struct node_options *options,
         .mark_configuration_index = recovery->mark.configuration_index,
         .mark_configuration = recovery->mark.configuration,
         .mark_configuration_size = recovery->mark.configuration_size,
+        .removed_index = node->directory.removed_index,
         .first_index = recovery->first_index,
         .entries = recovery->entries,
         .entry_count = recovery->last_index + 1 - recovery->first_index,
@@ -248,7 +249,7 @@ int node_open(struct node **ret, struct host *host, const struct node_options *o
     node->directory = DIRECTORY_NULL;
     storage_init(node);
     space_init(node);
-    announce_init(node, options->join);
+    announce_init(node, options->join, options->election_timeout);
     node->limits.checkpoint_bytes =
         options->checkpoint_bytes ? options->checkpoint_bytes : CHECKPOINT_BYTES;
     node->limits.chunk_bytes =
@@ -281,6 +282,7 @@ int node_open(struct node **ret, struct host *host, const struct node_options *o
         node_close(node);
         return failure_set(failure, ERROR_INTERNAL, "raft could not be started.");
     }
+    removal_begin(node);
     node_flush(node);
     *ret = node;
     return 0;
@@ -338,6 +340,7 @@ void node_flush(struct node *node) {
         member_flush(node->member);
     }
     doors_update_peers(node);
+    removal_note(node);
     if (node->stopping)
         stop_advance(node);
     ask_to_wake(node);

@@ -183,6 +183,7 @@ struct announcement {
     char join[JOIN_ADDRESSES_MAX][ADDRESS_MAX + 1]; /* whom to ask while in no cluster */
     unsigned join_count;
     bool misplaced;                       /* the newest configuration has other addresses */
+    uint64_t begun, patience;             /* host time, ms: how long to do without a leader */
     bool under_way, followed;             /* followed: whom the last answer named is being told */
     uint64_t next_at;                     /* host time */
     unsigned unreached;                   /* attempts in a row that nobody answered */
@@ -193,6 +194,22 @@ struct announcement {
     struct change move; /* of another member, or this one, as leader */
     bool moving;
     struct failed_move failed[MEMBERS_MAX];
+};
+
+/* What a member that was removed while it was away is told, and remembers (removal.c). */
+struct removal {
+    /* As leader: who has asked, in which of its runs, and whether a majority has confirmed since,
+     * in this term, that this node leads. */
+    uint64_t member_id, incarnation, term;
+    bool confirming;
+    struct proposal barrier;
+    uint64_t confirmed_until; /* host time */
+
+    /* As the one removed. */
+    bool writing;
+    struct job job;
+    uint64_t index; /* of the configuration, as the identity says it or is to say it */
+    int result;
 };
 
 /* What somebody asked to know in numbers (measure.c). */
@@ -246,6 +263,7 @@ struct node {
     struct space space;                   /* space.c */
     struct measure measure;               /* measure.c */
     struct announcement announcement;     /* announce.c */
+    struct removal removal;               /* removal.c */
     struct {
         uint64_t snapshot_entries, snapshot_bytes, trailing_entries, trailing_bytes;
         uint64_t checkpoint_bytes;
@@ -379,13 +397,23 @@ void measure_start(void *data);
 void measure_add(void *data, struct statistics *statistics);
 
 /* announce.c */
-void announce_init(struct node *node, const char *join);
+void announce_init(struct node *node, const char *join, uint64_t election_timeout);
 /* By the newest configuration known here. */
 void announce_update_peers(struct node *node, const struct configuration *peers);
 void announce_tick(struct node *node);
 uint64_t announce_deadline(const struct node *node);
 
+/* removal.c */
+void removal_begin(const struct node *node);
+/* As serving leader: what to answer to one of this cluster that the committed configuration does
+ * not name. */
+void removal_answer(struct node *node, const struct identity *from, struct announce_reply *ret);
+/* Remembers that this member was told of its removal. */
+void removal_note(struct node *node);
+
 /* doors.c */
+/* Whether it is in the newest configuration, or was until just now. */
+bool doors_is_peer(const struct node *node, uint64_t id);
 /* What must be true of every identity that another node claims. */
 int doors_check_identity(const struct node *node, const struct identity *from,
                          struct failure *failure);

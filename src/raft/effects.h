@@ -78,6 +78,7 @@ struct member_options {
     uint64_t first_index;
     const struct log_entry *entries;
     size_t entry_count;
+    uint64_t removed_index;       /* of the view in an earlier run; 0: none */
     uint64_t applied_index;       /* of the state */
     uint64_t configuration_index; /* applied in the state; 0: none */
     const uint8_t *configuration;
@@ -158,6 +159,13 @@ void member_flush(struct member *member);
  */
 int member_receive(struct member *member, uint64_t from, const Raftkv__V1__PeerMessage *message,
                    const char **ret_reason);
+
+/*
+ * The leader, which has made sure that it leads, says that this committed configuration does not
+ * name this member, which has asked. Not believed by a member that knows of such a configuration or
+ * a later one; nor by one that was told before, and waits to be added again.
+ */
+void member_expel(struct member *member, uint64_t configuration_index);
 
 /*
  * Whom to have links with: the newest configuration known here, committed or not, and for a while a

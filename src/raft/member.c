@@ -215,14 +215,63 @@ static void settle_change(struct member *member, const struct raft_message *next
         member_step(member, &event);
 }
 
-static void say_expelled(const struct member *member) {
+/* ---- being removed ---- */
+
+static uint64_t leader_of(const struct member *member) {
+    if (member->state == MEMBER_LEADER)
+        return member->id;
+    if (member->raft.state == RAFT_FOLLOWER && member_leader_recent(member))
+        return member->raft.follower_state.current_leader.id;
+    return 0;
+}
+
+/* Committed or not. */
+static uint64_t newest_configuration_index(const struct member *member) {
+    const struct raft *raft = &member->raft;
+    uint64_t newest = member->committed.index;
+
+    if (raft->configuration_committed_index > newest)
+        newest = raft->configuration_committed_index;
+    if (raft->configuration_uncommitted_index > newest)
+        newest = raft->configuration_uncommitted_index;
+    return newest;
+}
+
+/* The state can be older than the log: what that holds of being added again counts. */
+static bool awaits_adding(const struct member *member) {
+    return member->expelled_index > newest_configuration_index(member);
+}
+
+void member_expel(struct member *member, uint64_t configuration_index) {
     struct journal_event event = JOURNAL_EVENT(MESSAGE_CLUSTER_LEFT);
 
-    if (member->expelled)
+    if (member->failed || configuration_index <= newest_configuration_index(member) ||
+        awaits_adding(member))
         return;
     member_event(&event, member, NULL);
     journal_with(LOG_NOTICE, event.fields, "The cluster has removed this node.");
+    member->expelled = true;
+    member->expelled_index = configuration_index;
+    member_changed(member);
 }
+
+/* A former leader may not know yet that this member was added again. */
+static void receive_removed(struct member *member, uint64_t from,
+                            const Raftkv__V1__Removed *removed) {
+    uint64_t leader = leader_of(member);
+
+    if (configuration_find(&member->committed, from) && (leader == 0 || leader == from))
+        member_expel(member, removed->configuration_index);
+}
+
+/* A leader writes to members only: this one was added again. */
+static void note_added(struct member *member, const struct raft_append_entries *append) {
+    member->expelled = false;
+    if (append->term >= member->raft.current_term)
+        member->expelled_index = 0;
+}
+
+/* ---- messages of others ---- */
 
 static void say_dropped(const struct member *member, uint64_t from, const char *reason) {
     struct journal_event event = JOURNAL_EVENT(MESSAGE_PEER_MESSAGE_DROPPED);
@@ -242,12 +291,7 @@ int member_receive(struct member *member, uint64_t from, const Raftkv__V1__PeerM
     if (member->failed)
         return 0;
     if (peer->body_case == RAFTKV__V1__PEER_MESSAGE__BODY_REMOVED) {
-        if (!configuration_find(&member->committed, from) ||
-            peer->removed->configuration_index <= member->committed.index)
-            return 0;
-        say_expelled(member);
-        member->expelled = true;
-        member_changed(member);
+        receive_removed(member, from, peer->removed);
         return 0;
     }
     if (peer->body_case == RAFTKV__V1__PEER_MESSAGE__BODY_INSTALL_SNAPSHOT)
@@ -264,7 +308,7 @@ int member_receive(struct member *member, uint64_t from, const Raftkv__V1__PeerM
         return verdict == GUARD_CLOSE ? -EBADMSG : 0;
     }
     if (message.type == RAFT_APPEND_ENTRIES)
-        member->expelled = false; /* a leader writes to members only: it was added again */
+        note_added(member, &message.append_entries);
     else if (member->expelled) {
         codec_free(&message);
         return 0;
@@ -368,18 +412,13 @@ void member_say_handed_over(const struct member *member, int priority, const cha
 
 void member_get_view(const struct member *member, struct member_view *ret) {
     const struct server *self = configuration_find(&member->committed, member->id);
-    uint64_t leader = 0;
 
-    if (member->state == MEMBER_LEADER)
-        leader = member->id;
-    else if (member->raft.state == RAFT_FOLLOWER && member_leader_recent(member))
-        leader = member->raft.follower_state.current_leader.id;
     *ret = (struct member_view){
         .id = member->id,
         .state = member->state,
         .role = self && !member->expelled ? self->role : MEMBER_NONE,
         .term = member->raft.current_term,
-        .leader = leader,
+        .leader = leader_of(member),
         .commit_index = member->commit_index > member->applied_index ? member->commit_index
                                                                      : member->applied_index,
         .applied_index = member->applied_index,
@@ -388,6 +427,8 @@ void member_get_view(const struct member *member, struct member_view *ret) {
         .serving = member->serving,
         .readable = member->readable && member->applied_index > 0,
         .removed = member->expelled,
+        .awaits_adding = awaits_adding(member),
+        .removed_index = member->expelled_index,
     };
 }
 

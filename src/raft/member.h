@@ -61,8 +61,12 @@ struct member_view {
     /* All that this node may have shown before its restart is applied: stale reads may be answered.
      */
     bool readable;
-    /* The cluster has removed this member, and has told it so. */
+    /* The cluster has removed this member, and has told it so in this run. */
     bool removed;
+    /* The same in this run or an earlier one, and it was not added again since; and the index of
+     * the configuration of which it was told, to be remembered by the next run. */
+    bool awaits_adding;
+    uint64_t removed_index;
 };
 void member_get_view(const struct member *member, struct member_view *ret);
 /* Adds the fields of a message in the journal that is about elections, members or snapshots: the
@@ -103,6 +107,8 @@ bool member_progress(const struct member *member, uint64_t id, uint64_t *ret_mat
  * A proposal whose leader lost its office waits until its index is applied, by this entry or
  * another.
  */
+enum { BARRIER_SIZE = 8 }; /* zero bytes: what libraft's own barriers carry */
+
 struct proposal {
     uint8_t *data; /* malloc'd; taken by member_propose() */
     size_t size;
@@ -145,6 +151,8 @@ struct change {
                  const char *leader);
 };
 void member_change(struct member *member, struct change *change);
+/* Whether a change that adds a member of this name is under way. */
+bool member_is_adding(const struct member *member, const char *name);
 /* How far a change has come that is not done yet. */
 struct change_progress {
     const char *phase; /* in words, static */

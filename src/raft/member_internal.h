@@ -15,7 +15,6 @@ enum {
     APPLY_ENTRIES_MAX = 1024,
     APPLY_BYTES_MAX = 256 * 1024, /* little enough to keep in step with a checkpoint */
     HELD_MESSAGES_MAX = 4096,
-    BARRIER_SIZE = 8, /* libraft's own barriers carry 8 zero bytes */
 };
 
 /* Entries that an effect works on: an array for it to read, and the references that keep the data
@@ -105,6 +104,8 @@ struct member {
     uint64_t start_last_index, start_last_term; /* of the log that was found */
     bool readable, serving;
     bool expelled;               /* told that the cluster has removed this member */
+    uint64_t expelled_index;     /* of the configuration of which it was told, in this run or an
+                                    earlier one; counts until a later one is known */
     uint64_t leader_heard;       /* host time of the last message from the leader (hazard L22) */
     uint64_t timeout_not_before; /* hazard L18 */
     enum member_state state;

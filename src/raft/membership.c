@@ -475,6 +475,13 @@ uint64_t membership_deadline(const struct member *member) {
     return UINT64_MAX;
 }
 
+bool member_is_adding(const struct member *member, const char *name) {
+    const struct change *change = member->change;
+
+    return change && (change->kind == CHANGE_ADD_VOTER || change->kind == CHANGE_ADD_NONVOTER) &&
+           strcmp(change->name, name) == 0;
+}
+
 void member_change_progress(const struct member *member, const struct change *change,
                             struct change_progress *ret) {
     static const char *const phases[] = {

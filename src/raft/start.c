@@ -91,6 +91,7 @@ static void free_start(struct member *member) {
 static int take_state(struct member *member, const struct member_options *options) {
     int result;
 
+    member->expelled_index = options->removed_index;
     member->applied_index = options->applied_index;
     member->start_last_index = member->entries.last_index;
     member->durable_index = member->entries.last_index;

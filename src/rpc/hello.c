@@ -107,10 +107,12 @@ void hello_put_announced(Raftkv__V1__Announced *message, Raftkv__V1__Error *erro
     error->message = text(announced->said.message);
     message->error = error;
     message->leader_peer_address = text(announced->leader_address);
+    message->configuration_index = announced->configuration_index;
 }
 
 void hello_get_announced(const Raftkv__V1__Announced *message, struct announce_reply *ret) {
     get_error(message->error, &ret->said);
+    ret->configuration_index = message->configuration_index;
     ret->leader_address[0] = 0;
     if (address_valid(message->leader_peer_address))
         strcpy(ret->leader_address, message->leader_peer_address);

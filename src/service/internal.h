@@ -21,7 +21,6 @@ enum {
     COMPLAIN_MS = 60 * 1000, /* between two journal messages about the same state of things */
     STATUS_ANSWER_MS = 2000, /* for another member's own status */
     CLUSTER_STATUS_MAX = 64, /* status requests that ask all members, under way at once */
-    BARRIER_SIZE = 8,        /* zero bytes: what libraft's own barrier is */
     READ_BATCH_MAX = 1024,   /* reads in one job */
     READ_BATCH_BYTES_MAX = 16 * 1024 * 1024, /* of answers of one job; then the rest has to wait */
 };

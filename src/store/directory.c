@@ -85,6 +85,16 @@ static int parse_unfinished(const char *text, enum directory_work *ret) {
     return *ret == DIRECTORY_FINISHED ? -EBADMSG : 0;
 }
 
+/* An identity that says nothing of it is that of a member that was never told. */
+static int parse_removed(const char *text, uint64_t *ret) {
+    char number[24];
+
+    *ret = 0;
+    if (store_text_get(text, "removed", number, sizeof number) < 0)
+        return 0;
+    return store_text_get_number(text, "removed", ret);
+}
+
 static int parse_identity(const char *text, struct directory *directory) {
     uint64_t bootstrapping;
 
@@ -92,7 +102,8 @@ static int parse_identity(const char *text, struct directory *directory) {
         store_text_get_number(text, "member", &directory->member_id) < 0 ||
         store_text_get_number(text, "cluster", &directory->cluster_id) < 0 ||
         store_text_get_number(text, "incarnation", &directory->incarnation) < 0 ||
-        store_text_get_number(text, "bootstrapping", &bootstrapping) < 0)
+        store_text_get_number(text, "bootstrapping", &bootstrapping) < 0 ||
+        parse_removed(text, &directory->removed_index) < 0)
         return -EBADMSG;
     if (directory->member_id == 0 || directory->incarnation == 0 ||
         directory->incarnation == UINT64_MAX || bootstrapping > 1)
@@ -137,11 +148,14 @@ int directory_read_identity(struct directory *directory, const char *name,
 
 int directory_write_identity(const struct directory *directory) {
     bool finished = directory->unfinished == DIRECTORY_FINISHED;
+    _cleanup_free_ char *removed =
+        directory->removed_index ? xasprintf("removed=%" PRIu64 "\n", directory->removed_index)
+                                 : xstrdup("");
     _cleanup_free_ char *text =
         xasprintf("format=%d\nname=%s\nmember=%" PRIu64 "\ncluster=%" PRIu64
-                  "\nincarnation=%" PRIu64 "\nbootstrapping=%d\n%s%s%s",
+                  "\nincarnation=%" PRIu64 "\nbootstrapping=%d\n%s%s%s%s",
                   FORMAT_VERSION, directory->name, directory->member_id, directory->cluster_id,
-                  directory->incarnation, directory->bootstrapping,
+                  directory->incarnation, directory->bootstrapping, removed,
                   finished ? "" : "unfinished=", finished ? "" : works[directory->unfinished],
                   finished ? "" : "\n");
 
@@ -274,6 +288,17 @@ int directory_set_cluster(struct directory *directory, uint64_t cluster_id, bool
 
     changed.cluster_id = cluster_id;
     changed.bootstrapping = bootstrapping;
+    r = directory_write_identity(&changed);
+    if (r == 0)
+        *directory = changed;
+    return r;
+}
+
+int directory_set_removed(struct directory *directory, uint64_t configuration_index) {
+    struct directory changed = *directory;
+    int r;
+
+    changed.removed_index = configuration_index;
     r = directory_write_identity(&changed);
     if (r == 0)
         *directory = changed;

@@ -23,8 +23,10 @@ struct directory {
     uint64_t cluster_id;  /* 0: not in a cluster yet */
     uint64_t incarnation; /* raised by directory_open() */
     bool bootstrapping;   /* a bootstrap was begun and its first entry may not be in the log yet */
-    bool fresh;           /* this open created it */
-    bool made;            /* directory_begin_restore() made it, where nothing was */
+    uint64_t
+        removed_index; /* of a configuration without this member, of which it was told; 0: none */
+    bool fresh;        /* this open created it */
+    bool made;         /* directory_begin_restore() made it, where nothing was */
     enum directory_work unfinished;
     char name[MEMBER_NAME_MAX + 1];
 };
@@ -42,6 +44,8 @@ int directory_open(struct directory *ret, const char *path, const char *name,
 /* Durably (write, fsync, rename, fsync of the directory) sets the cluster id and the bootstrap
  * flag. */
 int directory_set_cluster(struct directory *directory, uint64_t cluster_id, bool bootstrapping);
+/* As durably, that this member was told of its removal. Negative errno. */
+int directory_set_removed(struct directory *directory, uint64_t configuration_index);
 void directory_deinit(struct directory *directory);
 
 /*

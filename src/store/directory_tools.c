@@ -56,6 +56,7 @@ int directory_begin_recovery(struct directory *directory, uint64_t cluster_id) {
     changed.unfinished = DIRECTORY_RECOVERING;
     changed.cluster_id = cluster_id;
     changed.bootstrapping = false;
+    changed.removed_index = 0;
     r = directory_write_identity(&changed);
     if (r == 0)
         *directory = changed;

@@ -1,6 +1,7 @@
 """Who is a member, and who leads: changes that succeed, and those that are refused."""
 
 import threading
+import time
 
 import pytest
 from client import Refused
@@ -8,6 +9,8 @@ from protocol import raftkv
 from waiting import LIMIT, PATIENT, wait_until
 from cluster import free_port
 from writers import Writers, assert_nothing_is_lost
+
+GOODBYE = 4  # seconds, longer than a leader says it to whom it removes
 
 
 def refusal(node, kind, **fields):
@@ -263,6 +266,27 @@ def test_a_removed_node_comes_back_with_its_data_when_it_is_added_again(make_clu
     cluster.outsiders.append(removed)
     cluster.assert_serves()
     removed.start()
+    cluster.add(removed)
+    cluster.wait_until_all_are_equal()
+    assert cluster.member_roles()[removed.name] == "voter"
+    cluster.assert_serves()
+
+
+def test_a_node_that_was_removed_while_it_was_down_ends_when_it_is_back(make_cluster):
+    cluster = make_cluster()
+    removed = cluster.followers()[0]
+    cluster.nodes.remove(removed)
+    cluster.outsiders.append(removed)
+    removed.kill()
+    cluster.change("remove_server", name=removed.name)
+    time.sleep(GOODBYE)  # nobody tells it any more: it has to ask
+    removed.start()
+    removed.wait_until_it_has_left()
+    assert "The cluster has removed this node." in removed.said()
+    assert f"{removed.name} is no member of the cluster any more and stops" in removed.said()
+    cluster.assert_serves()
+    removed.start()
+    assert "The cluster has removed this node, which waits to be added again." in removed.said()
     cluster.add(removed)
     cluster.wait_until_all_are_equal()
     assert cluster.member_roles()[removed.name] == "voter"

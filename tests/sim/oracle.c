@@ -398,6 +398,16 @@ static void look_at_configuration(struct machine *machine, const struct member *
          machine->name, fact->index);
 }
 
+static void check_expelled(const struct machine *machine, const struct member *member) {
+    const struct configuration *configuration = oracle_configuration(member->expelled_index);
+
+    if (!member->expelled)
+        return;
+    must(configuration && !configuration_find(configuration, member->id),
+         "%s was told that it is no member at %" PRIu64 ", which is not so", machine->name,
+         member->expelled_index);
+}
+
 void oracle_look(struct machine *machine) {
     const struct member *member = node_member(machine->node);
     struct seen *seen = &oracle.seen[machine->number];
@@ -419,6 +429,7 @@ void oracle_look(struct machine *machine) {
         look_at_leader(machine, member);
     check_majority(machine, member);
     look_at_commit(machine, member);
+    check_expelled(machine, member);
     if (changed)
         look_at_configuration(machine, member);
 }

@@ -80,18 +80,37 @@ def test_a_leader_whose_disk_hangs_is_replaced_and_ended_by_the_watchdog(cluster
     assert leader.ctl("get", "--stale", "after-it-hung").strip() == "written"
 
 
-def test_the_cluster_goes_on_without_a_host_and_takes_it_back(cluster):
+def test_the_cluster_goes_on_without_a_host_and_takes_it_back_but_for_who_was_removed(cluster, make_node):
     leader = cluster.leader()
     others = [node for node in cluster.nodes if node is not leader]
-    leader.systemctl("enable")
+    removed = make_node("nodeD", leader.host, clients=5711, peers=5712)
+    removed.configure()
+    for node in (leader, removed):
+        node.systemctl("enable")
+    removed.systemctl("start")
+    leader.ctl("add-nonvoter", removed.name, removed.peer_address)
+    wait_until("it has heard that it was added", lambda: removed.status()["applied_index"] > 0)
     leader.host.power_off()
     cluster.leader(among=others)
     others[0].ctl("put", "without-a-host", "written")
+    others[0].ctl("remove-server", removed.name)
     leader.host.boot()
     wait_until("its unit starts with the host", leader.answers)
     cluster.wait_until_equal()
     assert leader.ctl("get", "--stale", "without-a-host").strip() == "written"
-    leader.systemctl("disable")
+    wait_until(
+        "who was removed has ended",
+        lambda: (removed.show("ActiveState"), removed.show("ExecMainStatus")) == ("inactive", "3"),
+    )
+    assert removed.restarts() == 0
+    assert "is no member of the cluster any more and stops" in removed.journal()
+    removed.systemctl("start")
+    leader.ctl("add-nonvoter", removed.name, removed.peer_address)
+    wait_until("it has heard of it", lambda: removed.ctl("get", "--stale", "without-a-host").strip() == "written")
+    leader.ctl("remove-server", removed.name)
+    wait_until("it has ended again", lambda: removed.show("ActiveState") == "inactive")
+    for node in (leader, removed):
+        node.systemctl("disable")
 
 
 def test_a_leader_that_is_cut_off_is_replaced_and_follows_when_it_is_back(cluster):

@@ -116,6 +116,8 @@ static void each_open_raises_the_incarnation_and_keeps_the_rest(void **state) {
 
     assert_int_equal(open_as(test, "nodeA"), 0);
     assert_int_equal(directory_set_cluster(&test->directory, UINT64_MAX, true), 0);
+    assert_int_equal(test->directory.removed_index, 0);
+    assert_int_equal(directory_set_removed(&test->directory, UINT64_MAX - 1), 0);
     directory_deinit(&test->directory);
     for (uint64_t incarnation = 2; incarnation < 5; incarnation++) {
         assert_int_equal(
@@ -123,6 +125,7 @@ static void each_open_raises_the_incarnation_and_keeps_the_rest(void **state) {
         assert_false(test->directory.fresh);
         assert_int_equal(test->directory.member_id, MEMBER);
         assert_int_equal(test->directory.cluster_id, UINT64_MAX);
+        assert_int_equal(test->directory.removed_index, UINT64_MAX - 1);
         assert_true(test->directory.bootstrapping);
         assert_int_equal(test->directory.incarnation, incarnation);
         directory_deinit(&test->directory);

@@ -379,6 +379,30 @@ static void a_removed_member_that_has_left_may_come_back_to_be_added_again(void 
     assert_false(world_run(the_removed_one_knows, 10 * HEARTBEAT_MS));
 }
 
+static bool told_by(uint64_t from, uint64_t configuration_index) {
+    Raftkv__V1__PeerMessage peer = RAFTKV__V1__PEER_MESSAGE__INIT;
+    Raftkv__V1__Removed message = RAFTKV__V1__REMOVED__INIT;
+    const char *reason = "";
+
+    message.configuration_index = configuration_index;
+    peer.body_case = RAFTKV__V1__PEER_MESSAGE__BODY_REMOVED;
+    peer.removed = &message;
+    assert_int_equal(member_receive(world_node(removed)->member, from, &peer, &reason), 0);
+    return the_removed_one_knows();
+}
+
+static void only_the_leader_and_only_of_a_later_configuration_is_believed(void **state) {
+    uint64_t leader = world_leader(), known;
+
+    (void)state;
+    removed = other_than(leader);
+    known = member_configuration(world_node(removed)->member)->index;
+    assert_false(told_by(6 - leader - removed, known + 1));
+    assert_false(told_by(4, known + 1)); /* is no member */
+    assert_false(told_by(leader, known));
+    assert_true(told_by(leader, known + 1));
+}
+
 static uint64_t unheard;
 
 static bool drop_results_of_the_unheard(const struct world_message *message,
@@ -865,6 +889,7 @@ int main(void) {
         OWN(L2_a_sole_voter_starts_in_a_new_term_with_its_own_vote),
         THREE(L2_a_leader_hands_over_before_it_is_removed),
         THREE(a_leader_that_takes_leave_of_a_removed_member_does_not_spin),
+        THREE(only_the_leader_and_only_of_a_later_configuration_is_believed),
         THREE(a_removed_member_that_has_left_may_come_back_to_be_added_again),
         THREE(L2_a_new_leader_hears_the_others_before_it_lets_a_voter_go),
         THREE(L2_a_voter_that_stays_unheard_does_not_count),
