@@ -35,11 +35,12 @@ service-log-level* shows and changes how much the node logs.
 
 # PERMISSIONS
 
-Anyone may read a node's properties, status and statistics, and see and await its operations. Root and the daemon's user may do everything. On the system bus, *polkit*(8)
+Anyone may read a node's properties, status and statistics, the members as it knows them, and who asks to join, and see and
+await its operations. Root and the daemon's user may do everything. On the system bus, *polkit*(8)
 decides about others:
 
 *org.raftkv1.read-keys*
-	Read keys and values, all of them in a backup, the members, and who asks to join.
+	Read keys and values, all of them in a backup, and the members as the leader has them confirmed.
 
 *org.raftkv1.write-keys*
 	Change and delete keys.

@@ -33,7 +33,6 @@ static const char *action_of(const struct method_call *call) {
     case RAFTKV__V1__REQUEST__BODY_LIST:
     case RAFTKV__V1__REQUEST__BODY_BACKUP:
     case RAFTKV__V1__REQUEST__BODY_MEMBERS:
-    case RAFTKV__V1__REQUEST__BODY_PENDING:
         return "org.raftkv1.read-keys";
     default:
         return "org.raftkv1.manage-cluster";

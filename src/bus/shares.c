@@ -16,8 +16,8 @@ static const struct limit {
     [TAKEN_BYTES] = {"bytes of arguments", BUS_USER_BYTES_MAX, BUS_BYTES_MAX},
     [TAKEN_SENDERS] = {"connections with calls", BUS_USER_SENDERS_MAX, 0}, /* sender_get() */
     [TAKEN_KINDS + METHOD_OPERATION] = {"operations", BUS_USER_OPERATIONS_MAX, 0}, /* the service */
-    [TAKEN_KINDS + METHOD_LOOK] = {"calls of GetStatus and Stats", BUS_USER_OPEN_CALLS_MAX,
-                                   BUS_OPEN_CALLS_MAX},
+    [TAKEN_KINDS +
+        METHOD_LOOK] = {"calls that only look", BUS_USER_OPEN_CALLS_MAX, BUS_OPEN_CALLS_MAX},
     [TAKEN_KINDS + METHOD_AWAIT] = {"calls of Await", BUS_USER_OPEN_CALLS_MAX, BUS_OPEN_CALLS_MAX},
 };
 

@@ -19,7 +19,7 @@ struct sender;
 enum method_kind {
     METHOD_USUAL,     /* authorize() decides */
     METHOD_OPERATION, /* likewise; it may take long */
-    METHOD_LOOK,      /* anyone may: it tells what is so, soon */
+    METHOD_LOOK,      /* anyone may: it tells what is so, soon, and writes nothing */
     METHOD_AWAIT,     /* anyone may: it tells what will be, which may take long */
     METHOD_KIND_COUNT,
 };

@@ -91,10 +91,27 @@ def test_an_unprivileged_user_sees_the_status_and_nothing_else(cluster):
     property_of = ["get-property", f"org.raftkv1.{node.name}", "/org/raftkv1", "org.raftkv1.Node"]
     name = node.host.run("busctl", "--system", *property_of, "Name", user="nobody")
     assert name.strip() == f's "{node.name}"'
-    node.call("Node.GetStatus", user="nobody")
+    for status in ("Node.GetStatus", "Node.Stats", "Cluster.GetConfigurationStale", "Cluster.GetPending"):
+        node.call(status, user="nobody")
     for action in ACTIONS:
         assert f"org.raftkv1.{action}" in refusal(node, action)
     assert node.call("KV.Get", "s", "secret").startswith('st "value" ')
+
+
+def test_without_polkit_only_root_and_the_daemons_user_may_do_what_it_would_permit(cluster):
+    node = cluster.followers()[0]
+    node.host.run("systemctl", "mask", "--runtime", "--now", "polkit.service")
+    try:
+        for action in ACTIONS:
+            assert "Only root and the user that raftkvd runs as" in refusal(node, action)
+        node.call("Node.GetStatus", user="nobody")
+        for user in ("root", "raftkv"):
+            node.call("KV.Put", "ss", "secret", user, user=user)
+            assert node.call("KV.Get", "s", "secret", user=user).startswith(f'st "{user}" ')
+            node.call("Cluster.AddVoter", "sst", node.name, node.peer_address, 0, user=user)  # which it is already
+    finally:
+        node.host.run("systemctl", "unmask", "--runtime", "polkit.service")
+    assert "org.raftkv1.read-keys" in refusal(node, "read-keys")
 
 
 def test_the_rule_in_the_manual_page_permits_what_it_names_to_the_group_it_names(cluster, make_user):

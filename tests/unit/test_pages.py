@@ -216,6 +216,16 @@ def check_errors(page, names_of_errors):
     yield from compare("org.raftkv1.5, ERRORS", set(explained), known)
 
 
+def check_interfaces(page, interfaces, policy):
+    known = set(re.findall(r'<action id="(.*?)">', policy))
+    known.update(re.findall(r'<(?:method|signal|property|interface) name="(.*?)"', interfaces))
+    if not known:
+        yield "org.raftkv1.5: there are no interfaces to compare with"
+    explained = plain(page)
+    for name in sorted(name for name in known if not re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", explained)):
+        yield f"org.raftkv1.5: {name} is known, but not documented"
+
+
 def check_bench(page, raftkv_bench):
     known = names(options_of(output(raftkv_bench, "--help"))) | {"--version"}
     documented = set(re.findall(r"\*(--[a-z-]+)\*", section(page, "OPTIONS")))
@@ -241,6 +251,9 @@ def main():
         *check_exit_statuses_of_raftkvd(text("man/raftkvd.8.scd"), raftkvd),
         *check_journal(text("man/raftkvd.8.scd"), text("src/base/message_ids.h"), text("systemd/raftkv.catalog")),
         *check_ids_of_messages(repository),
+        *check_interfaces(
+            bus_page, "".join(map(Path.read_text, repository.glob("dbus/*.xml"))), text("dbus/org.raftkv1.policy")
+        ),
         *check_errors(bus_page, text("src/base/error.c")),
         *check_configuration(text("man/raftkv.conf.5.scd"), raftkvd),
         *check_bench(text("man/raftkv-bench.1.scd"), raftkv_bench),
