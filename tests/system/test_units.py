@@ -76,6 +76,26 @@ def test_a_node_starts_and_serves_without_a_bus(hosts, make_node):
         node.host.run("systemctl", "daemon-reload")
 
 
+def test_a_node_is_handed_a_secret_that_its_user_can_not_read(hosts, make_node):
+    node = make_node("alone", hosts[0], settings=["Bootstrap=yes"], clients=5711, peers=5712)
+    node.configure()
+    node.host.write("/etc/raftkv/alone.key", "a secret\n")
+    node.host.run("chmod", "600", "/etc/raftkv/alone.key")
+    drop_in = f"/run/systemd/system/{node.unit}.d/credentials.conf"
+    node.host.run("install", "-D", "-m", "644", "/usr/share/doc/raftkv/credentials.conf", drop_in)
+    node.host.run("systemctl", "daemon-reload")
+    try:
+        node.systemctl("start")
+        wait_until("it leads", node.leads)
+        process = f"/proc/{node.show('MainPID')}"
+        variables = dict(v.split("=", 1) for v in node.host.run("cat", f"{process}/environ").split("\0") if v)
+        directory = variables["CREDENTIALS_DIRECTORY"]
+        assert node.host.run("cat", f"{process}/root{directory}/tls.key") == "a secret\n"
+    finally:
+        node.host.run("rm", "-r", "/etc/raftkv/alone.key", f"/run/systemd/system/{node.unit}.d")
+        node.host.run("systemctl", "daemon-reload")
+
+
 def test_two_nodes_run_on_one_host(hosts, make_node):
     first = make_node("first", hosts[0], settings=["Bootstrap=yes"], clients=5711, peers=5712)
     second = make_node("second", hosts[0], clients=6711, peers=6712)
