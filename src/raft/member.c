@@ -425,6 +425,7 @@ void member_get_view(const struct member *member, struct member_view *ret) {
         .first_index = member->entries.first_index,
         .last_index = member->entries.last_index,
         .serving = member->serving,
+        .growth_refused = member->state == MEMBER_LEADER && member->growth_refused,
         .readable = member->readable && member->applied_index > 0,
         .removed = member->expelled,
         .awaits_adding = awaits_adding(member),

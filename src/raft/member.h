@@ -58,6 +58,7 @@ struct member_view {
     /* Leader only: an entry of the own term is applied, so that reads and changes may begin (hazard
      * L3). */
     bool serving;
+    bool growth_refused; /* leader only: proposals that grow are refused, for want of room */
     /* All that this node may have shown before its restart is applied: stale reads may be answered.
      */
     bool readable;

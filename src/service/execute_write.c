@@ -45,12 +45,12 @@ static void written(struct proposal *proposal, const struct failure *failure, co
     call_release(call);
 }
 
-static void propose(struct call *call, uint8_t *data, size_t size, bool grows) {
+static void propose(struct call *call, uint8_t *data, size_t size) {
     call->proposal = (struct proposal){
         .data = data,
         .size = size,
         .type = ENTRY_COMMAND,
-        .grows = grows,
+        .grows = call->kind->grows,
         .done = written,
     };
     call->stage = CALL_PROPOSED;
@@ -64,7 +64,7 @@ void execute_put(struct call *call) {
     size_t size;
 
     kv_encode_put(put->key.data, put->key.len, put->value.data, put->value.len, &data, &size);
-    propose(call, data, size, true);
+    propose(call, data, size);
 }
 
 void execute_delete(struct call *call) {
@@ -73,5 +73,5 @@ void execute_delete(struct call *call) {
     size_t size;
 
     kv_encode_delete(delete->key.data, delete->key.len, &data, &size);
-    propose(call, data, size, false);
+    propose(call, data, size);
 }

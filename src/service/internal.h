@@ -54,6 +54,7 @@ struct collection;
 struct request_kind {
     const char *name;
     bool writes; /* carried out twice, it might take effect twice */
+    bool grows;  /* the state grows by it */
     Raftkv__V1__Response__BodyCase answer;
     bool (*needs_leader)(const Raftkv__V1__Request *request);
     /* Where the request belongs: on the serving leader, or anywhere when no leader is needed. */

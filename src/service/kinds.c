@@ -29,6 +29,7 @@ static const struct request_kind kinds[] = {
         {
             .name = "put",
             .writes = true,
+            .grows = true,
             .answer = RAFTKV__V1__RESPONSE__BODY_PUT,
             .needs_leader = always,
             .execute = execute_put,

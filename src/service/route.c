@@ -38,13 +38,18 @@ static void refuse_forwarded(struct call *call) {
                    call->service->identity->name);
 }
 
-static void go(struct call *call, enum where where, uint64_t leader) {
-    if (where == HERE)
+/* What is refused for want of room is so at once: without room this leader may never serve. */
+static bool is_refused(const struct call *call, const struct member_view *view) {
+    return call->kind->grows && view->growth_refused;
+}
+
+static void go(struct call *call, enum where where, const struct member_view *view) {
+    if (where == HERE || (where == HERE_SOON && is_refused(call, view)))
         call->kind->execute(call);
     else if (call->from && where != HERE_SOON)
         refuse_forwarded(call); /* at most one hop */
     else if (where == THERE)
-        forward_call(call, leader);
+        forward_call(call, view->leader);
     else
         route_wait(call);
 }
@@ -53,7 +58,7 @@ void route_call(struct call *call) {
     struct member_view view;
     enum where where = where_now(call->service, &view);
 
-    go(call, where, view.leader);
+    go(call, where, &view);
 }
 
 void route_call_again(struct call *call, uint64_t refused_by) {
@@ -69,10 +74,10 @@ void route_call_again(struct call *call, uint64_t refused_by) {
      */
     if ((where == HERE && refused_by == view.id) || (where == THERE && refused_by == view.leader))
         where = NOWHERE;
-    go(call, where, view.leader);
+    go(call, where, &view);
 }
 
-static void go_all(struct list *waiting, enum where where, uint64_t leader) {
+static void go_all(struct list *waiting, enum where where, const struct member_view *view) {
     struct list calls, *element;
 
     list_init(&calls);
@@ -81,7 +86,7 @@ static void go_all(struct list *waiting, enum where where, uint64_t leader) {
         struct call *call = container_of(element, struct call, link);
 
         call->stage = CALL_ROUTING;
-        go(call, where, leader);
+        go(call, where, view);
     }
 }
 
@@ -91,10 +96,10 @@ void route_waiting(struct service *service) {
 
     forward_recall_reads(service, where == THERE ? view.leader : 0);
     forward_give_up_writes(service);
-    if (where != HERE_SOON)
-        go_all(&service->waiting_forwarded, where, view.leader);
-    if (where == HERE || where == THERE)
-        go_all(&service->waiting, where, view.leader);
+    if (where != HERE_SOON || view.growth_refused)
+        go_all(&service->waiting_forwarded, where, &view);
+    if (where == HERE || where == THERE || view.growth_refused)
+        go_all(&service->waiting, where, &view);
     if (!list_empty(&service->waiting) || !list_empty(&service->waiting_forwarded) ||
         !list_empty(&service->forwards.reads) || !list_empty(&service->forwards.writes))
         route_arm_retry(service);

@@ -109,8 +109,12 @@ def test_a_leader_with_a_full_disk_hands_over_and_writes_go_on(small_disks):
         assert f"The disk under {full.data} " in full.said()
         alarm = cluster.bus.property(full.name, "Alarm")
         assert alarm == "no-space"
-        status = run(RAFTKVCTL, f"--endpoints={leader.client_address}", "status").stdout
-        assert [line for line in status.splitlines() if full.name in line and "no-space" in line]
+
+
+        def status():
+            return run(RAFTKVCTL, f"--endpoints={leader.client_address}", "status").stdout.splitlines()
+
+        wait_until("the others show it", lambda: [line for line in status() if full.name in line and "no-space" in line])
         # More than its log has room for: the others go on, and it waits.
         for number in range(40):
             put(leader, b"large/%d" % number, bytes(MIB))
@@ -163,8 +167,9 @@ def test_nodes_with_full_disks_come_back_by_themselves(small_disks):
     cluster, disks = small_disks
     for disk in disks.values():
         disk.fill(leave=0)
-    # Not the leader that all agree on: who was asked to lead has no room for its term, and knows none.
-    wait_until("puts are refused", lambda: any(is_refused(node) for node in cluster.nodes))
+    # No more can be said of puts: who leads refuses them, but without room for a term nobody may be able to lead.
+    for node in cluster.nodes:
+        wait_until("it says so", lambda: node.status().alarm == "no-space")
     for disk in disks.values():
         disk.empty()
     wait_until("puts pass again", lambda: not is_refused(cluster.leader()))

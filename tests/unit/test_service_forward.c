@@ -109,6 +109,37 @@ static void a_leader_that_may_not_serve_yet_lets_requests_wait(void **state) {
     caller_clear(&caller);
 }
 
+/* It has been elected, but has no room for the entry after which it serves. */
+static void a_leader_that_refuses_growth_says_so_before_it_serves(void **state) {
+    struct caller early = {0}, putting = {0}, deleting = {0};
+
+    (void)state;
+    become_leader();
+    world.view.serving = false;
+    service_member_changed(world.service);
+    ask(&early, put_request("key", "value"));
+    assert_int_equal(world.proposed_count, 0);
+    world.view.growth_refused = true;
+    pass(50);
+    ask(&putting, put_request("key", "value"));
+    ask(&deleting, delete_request("key"));
+    forward_to_us(NODE_B, 1, put_request("key", "value"));
+    assert_int_equal(world.proposed_count, 3);
+    for (size_t i = 0; i < 3; i++)
+        fail_proposal(ERROR_NO_SPACE, false);
+    assert_error(&early, ERROR_NO_SPACE);
+    assert_error(&putting, ERROR_NO_SPACE);
+    assert_int_equal(answer(0)->response->error->code, ERROR_NO_SPACE);
+    assert_int_equal(deleting.answers, 0);
+    world.view.serving = true;
+    service_member_changed(world.service);
+    apply_proposal(22, false);
+    assert_body(&deleting, RAFTKV__V1__RESPONSE__BODY_DELETE);
+    caller_clear(&early);
+    caller_clear(&putting);
+    caller_clear(&deleting);
+}
+
 static void a_leader_out_of_reach_is_waited_for(void **state) {
     struct caller caller = {0};
 
@@ -495,6 +526,7 @@ int main(void) {
         TEST(without_a_leader_a_request_ends_at_its_deadline_and_nothing_happened),
         TEST(the_default_deadline_is_20_seconds),
         TEST(a_leader_that_may_not_serve_yet_lets_requests_wait),
+        TEST(a_leader_that_refuses_growth_says_so_before_it_serves),
         TEST(a_leader_out_of_reach_is_waited_for),
         TEST(a_full_link_to_the_leader_is_busy),
         TEST(a_request_that_was_forwarded_is_carried_out_by_the_leader),
