@@ -215,10 +215,22 @@ class Node:
             return getattr(client.status(), "self")
 
     def contents(self, prefix=b""):
-        """What this node's own state holds: key -> (value, modify revision)."""
+        """What this node's own state holds: key -> (value, modify revision). A node that has just started may need to
+        hear first what is committed."""
+        wait_until(f"{self.name} reads its own state", self.reads_its_own_state)
         with self.client() as client:
             items = client.list_all(prefix, stale=True)
         return {item.key: (item.value, item.modify_revision) for item in items}
+
+    def reads_its_own_state(self):
+        try:
+            with self.client() as client:
+                client.list(b"", limit=1, stale=True)
+        except Refused as error:
+            return error.code != "UNAVAILABLE"
+        except (OSError, EOFError):
+            pass  # whoever reads sees it too
+        return True
 
     def memory(self):
         """Resident memory in bytes."""

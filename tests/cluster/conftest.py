@@ -16,6 +16,7 @@ import pytest  # noqa: E402
 
 from bus import Bus  # noqa: E402
 from cluster import RAFTKV_BENCH, RAFTKVCTL, RAFTKVD, Cluster, Node, make_directory  # noqa: E402
+from waiting import PATIENT  # noqa: E402
 
 _open_clusters = []
 JOURNAL_LINES = 40
@@ -92,7 +93,7 @@ def make_cluster():
 def _shared_cluster():
     before = len(_open_clusters)
     try:
-        yield _make(3)
+        yield _make(3, PATIENT)
     finally:
         _close_from(before)
 
@@ -105,7 +106,8 @@ def bus(cluster):
 
 @pytest.fixture
 def cluster(_shared_cluster):
-    """Three nodes, shared by the tests of a file. A test has to leave them as they were."""
+    """Three nodes, shared by the tests of a file. A test has to leave them as they were, and leadership moves only as
+    it says."""
     pids = [node.process.pid for node in _shared_cluster.nodes]
     yield _shared_cluster
     for node, pid in zip(_shared_cluster.nodes, pids):

@@ -1,5 +1,6 @@
 """The D-Bus door of real nodes, on a private bus, with the tools that people use."""
 
+import contextlib
 import json
 import os
 import re
@@ -187,10 +188,16 @@ def test_the_properties_tell_how_things_are(cluster, bus):
 def test_the_status_of_all_members_is_told_by_each(cluster, bus):
     leader = cluster.leader()
     for node in cluster.nodes:
-        (members,) = bus.call(node.name, "Node.GetStatus")
+
+        def told():
+            """Each member is given two seconds for its part."""
+            (members,) = bus.call(node.name, "Node.GetStatus")
+            return members if all(member[10] for member in members) else None
+
+        members = wait_until("all answer in time", told)
         assert [member[0] for member in members] == ["nodeA", "nodeB", "nodeC"]
         for member in members:
-            assert member[2] == "voter" and member[10] is True
+            assert member[2] == "voter"
             assert member[3] == ("leader" if member[0] == leader.name else "follower")
 
 
@@ -279,8 +286,11 @@ def test_a_change_of_leader_is_announced_by_every_node(cluster, bus, tmp_path):
         (new,) = bus.call(old.name, "Cluster.TransferLeadership", "s", "")
         assert new != old.name
         for name, watcher in watchers.items():
-            wait_until(f"{name} announces {new}", lambda: watcher.changes().get("Leader") == new)
-            assert watcher.changes()["Term"] == bus.property(name, "Term")
+            expected = (new, bus.property(name, "Term"))
+            wait_until(
+                f"{name} announces {expected}",
+                lambda: (watcher.changes().get("Leader"), watcher.changes().get("Term")) == expected,
+            )
             assert "CommitIndex" not in watcher.changes()
         for name, state in ((new, "leader"), (old.name, "follower")):
             changes = watchers[name].changes
@@ -372,8 +382,8 @@ def test_an_addition_that_lost_its_caller_ends_added_or_not(make_cluster, throug
         node = cluster.make_node(f"new{number}")
         node.start()
         arguments = ["sst", node.name, node.peer_address, "0"]
-        if number % 2:  # the caller times out and leaves
-            with pytest.raises(BusError):
+        if number % 2:  # the caller times out and leaves, unless the addition is faster
+            with contextlib.suppress(BusError):
                 cluster.bus.call(through, "Cluster.AddVoter", *arguments, timeout=0.005)
         else:  # the caller is killed
             caller = cluster.bus.start(
@@ -461,7 +471,7 @@ def test_a_node_that_starts_before_its_bus_joins_it_later(make_cluster):
     command = [word for word in node.command() if not str(word).startswith("--bus=")]
     node.command = lambda: command
     node.start(DBUS_SYSTEM_BUS_ADDRESS=bus.address)
-    assert "answers over TCP only until the bus is there" in node.said()
+    wait_until("it says so", lambda: "answers over TCP only until the bus is there" in node.said())
     bus.launch()
     wait_until("the node is on the bus", lambda: "org.raftkv1.nodeA" in bus.busctl("list").stdout)
     assert bus.call("nodeA", "KV.Put", "ss", "late", "but here")

@@ -290,7 +290,9 @@ def test_a_node_that_waits_to_be_added_is_ready_and_says_what_it_waits_for(make_
     node = make_node()
     node.start(NOTIFY_SOCKET=str(supervisor.path))
     wait_until("READY=1 is said", lambda: supervisor.position("READY=1") is not None)
-    assert supervisor.last_status() == "STATUS=waiting to be added to a cluster"
+    wait_until(
+        "the status says so", lambda: supervisor.last_status() == "STATUS=waiting to be added to a cluster"
+    )
     node.stop()
 
 
