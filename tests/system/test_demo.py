@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from hosts import wait_until
+
 DEMO = Path(__file__).resolve().parents[2] / "scripts/demo"
 LIMIT = 180  # seconds
 
@@ -28,7 +30,8 @@ def demo(hosts):
 
 
 def assert_nothing_is_left(host):
-    assert not host.run("systemctl", "list-units", "--all", "--plain", "--no-legend", "raftkv-demo@*").strip()
+    listed = ["systemctl", "list-units", "--all", "--plain", "--no-legend", "raftkv-demo@*"]
+    wait_until("systemd knows no unit of it", lambda: not host.run(*listed).strip())
     assert not host.run("sh", "-c", "ls -d /run/systemd/system/raftkv-demo* /var/lib/raftkv-demo* "
                         "/var/lib/private/raftkv-demo* 2> /dev/null || true").strip()  # fmt: skip
     assert not host.run("pgrep", "-f", "raftkv-demo", ok=(0, 1)).strip()

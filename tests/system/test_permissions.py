@@ -54,7 +54,14 @@ def make_user():
 
     yield make
     for host in made:
-        host.run("userdel", "ada")
+        wait_until("the user is gone", lambda: has_left(host, "ada"))
+
+
+def has_left(host, user):
+    """Removes a user, with what still runs of it: an agent that waits for a password, say."""
+    host.run("pkill", "--signal=KILL", "--uid", user, ok=(0, 1))
+    host.run("userdel", user)
+    return True
 
 
 def at_a_terminal(host, user, password, *command):

@@ -11,7 +11,9 @@ FIRST, *REST = [commands(block) for block in blocks(section("README.md", "## The
 
 
 def install(host, packages):
-    """By README's commands: the packages were built by the first two (packages.py)."""
+    """By README's commands. The first two are not run on the host, which has no way to the network: the packages come
+    from scripts/package, run where the tests are (packages.py), and that says what is missing of what scripts/deps
+    package installs."""
     assert [command for _, command, _ in FIRST[:-1]] == ["scripts/deps package", "scripts/package /tmp/raftkv-packages"]
     host.run("mkdir", "/tmp/raftkv-packages")
     for file in packages.files:
@@ -22,6 +24,10 @@ def install(host, packages):
     # There is neither sudo nor the network, so only what the packages depend on is there.
     command = command.replace("sudo apt-get", "apt-get -y --no-install-recommends")
     host.run("bash", "-c", command)
+
+
+def as_shown(said, shown):
+    return [form(line) for line in said] == [form(line) for line in shown]
 
 
 @pytest.fixture
@@ -40,8 +46,11 @@ def test_the_first_five_minutes_go_as_shown(host):
             command = command.replace("apt-get", "apt-get -y")
             host.run("bash", "-c", command)
             continue
+        if command.startswith("journalctl"):  # which gets what is said a moment later
+            wait_until(f"{command} shows {shown}", lambda: as_shown(host.run("bash", "-c", command).splitlines(), shown))
+            continue
         said = host.run("bash", "-c", command).splitlines()
-        assert [form(line) for line in said] == [form(line) for line in shown], command
+        assert as_shown(said, shown), f"{command}: {said}"
         if "systemctl kill" in command:
             node = Node("nodeC", host)
             wait_until("systemd has started it again", lambda: node.restarts() == 1 and node.is_active())

@@ -21,7 +21,7 @@ def test_a_wrong_configuration_is_said_and_not_tried_again(hosts, make_node):
     node = make_node("wrong", hosts[0])
     node.configure("MaxConnections=many")
     node.host.fails("systemctl", "start", node.unit)
-    assert "wrong.conf:4: MaxConnections=many is wrong" in node.journal()
+    wait_until("it says so", lambda: "wrong.conf:4: MaxConnections=many is wrong" in node.journal())
     assert node.show("ExecMainStatus") == "78"
     assert node.restarts() == 0 and node.show("ActiveState") == "failed"
 
@@ -48,7 +48,7 @@ def test_a_reload_takes_over_what_it_can_and_refuses_what_is_wrong(hosts, make_n
 
     node.configure("MaxConnections=many")
     node.host.fails("systemctl", "reload", node.unit)
-    assert "MaxConnections=many is wrong" in node.journal()
+    wait_until("it says so", lambda: "MaxConnections=many is wrong" in node.journal())
     wait_until("it is active", node.is_active)
     assert node.show("MainPID") == process
 
@@ -109,7 +109,7 @@ def test_two_nodes_run_on_one_host(hosts, make_node):
     assert second.call("KV.Get", "s", "key").startswith('st "value" ')
     first.host.run("systemctl", "start", "raftkv.target")
     first.host.run("systemctl", "stop", "raftkv.target")
-    assert not first.is_active() and not second.is_active()
+    wait_until("both have stopped", lambda: not first.is_active() and not second.is_active())
 
 
 def test_the_target_starts_the_nodes_that_are_enabled(hosts, make_node):
@@ -130,7 +130,8 @@ def test_the_journal_has_fields_and_a_catalog(hosts, make_node):
     node.configure()
     node.systemctl("start")
     wait_until("it leads", node.leads)
-    lines = node.host.journal("RAFTKV_NODE=alone", "RAFTKV_STATE=leader", "--output=json").splitlines()
+    of_the_event = ["RAFTKV_NODE=alone", "RAFTKV_STATE=leader", "--output=json"]
+    lines = wait_until("the journal has it", lambda: node.host.journal(*of_the_event).splitlines())
     event = json.loads(lines[-1])
     assert event["MESSAGE"] == f"This node is now the leader, in term {event['RAFTKV_TERM']}."
     explained = node.host.run("journalctl", "--list-catalog", event["MESSAGE_ID"])
