@@ -15,7 +15,13 @@
 #include "store/stage.h"
 #include "store/state.h"
 
-enum { KNOWN_MEMBERS_MAX = 256, STREAMS_MAX = 2, STREAM_WINDOW = 16 };
+enum {
+    KNOWN_MEMBERS_MAX = 256,
+    STREAMS_MAX = 2,
+    STREAM_WINDOW = 16,                  /* chunks of a state that are kept, on either side, */
+    STREAM_BYTES_MAX = 4 * 1024 * 1024,  /* and of how many bytes; the sender ... */
+    STAGING_BYTES_MAX = 8 * 1024 * 1024, /* ... and the receiver; another chunk may come on top */
+};
 
 /* A member that said hello: what must not go backwards, and which cluster it spoke for. */
 struct known_member {

@@ -9,12 +9,7 @@
 
 #include "node/node_internal.h"
 
-enum {
-    QUEUE_BYTES_MAX = 8 * 1024 * 1024, /* another chunk may come on top */
-    FULL_DISK_MS = 5 * 1000,
-    SILENCE_MS = 120 * 1000,
-    POLL_MS = 500
-};
+enum { FULL_DISK_MS = 5 * 1000, SILENCE_MS = 120 * 1000, POLL_MS = 500 };
 
 static void send_ack(struct node *node, uint64_t to, uint64_t number, uint64_t next, bool complete,
                      bool unknown) {
@@ -258,7 +253,7 @@ static bool has_room(const struct staging *staging) {
 
     for (size_t i = 0; i < STREAM_WINDOW; i++)
         bytes += staging->queue[i].chunk.size;
-    return bytes < QUEUE_BYTES_MAX && staging->received - staging->staged < STREAM_WINDOW;
+    return bytes < STAGING_BYTES_MAX && staging->received - staging->staged < STREAM_WINDOW;
 }
 
 /* The chunk itself, not a copy: in a window of large ones that is what memory goes for. */

@@ -12,7 +12,6 @@
 #include "node/node_internal.h"
 
 enum {
-    WINDOW_BYTES = 4 * 1024 * 1024,
     LINK_BACKLOG_MAX = 1024 * 1024,
     RESEND_MS = 1000,       /* without an acknowledgement on a link that is up */
     SILENCE_MS = 60 * 1000, /* then the stream is given up */
@@ -98,8 +97,10 @@ static void close_stream(struct stream *stream) {
 /* ---- making chunks ---- */
 
 static bool may_make(const struct stream *stream) {
+    if (DEFECT(WINDOW_WITHOUT_LIMIT))
+        return !stream->all_made;
     return !stream->all_made && stream->made - stream->arrived < STREAM_WINDOW &&
-           (stream->window_bytes == 0 || stream->window_bytes < WINDOW_BYTES);
+           (stream->window_bytes == 0 || stream->window_bytes < STREAM_BYTES_MAX);
 }
 
 static void run_next(struct job *job) {

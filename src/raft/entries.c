@@ -3,16 +3,10 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/defect.h"
 #include "base/memory.h"
 
-/* ENTRY_OVERHEAD: what a cached entry costs beside its data. */
-enum {
-    RING_CAPACITY_MIN = 1024,
-    ENTRY_OVERHEAD = 96,
-    UNAPPLIED_FACTOR = 16, /* times the limit: above that also what is not applied goes */
-    WEIGHT_ENTRIES = 256,
-    WEIGHT_BYTES = 1024 * 1024
-};
+enum { RING_CAPACITY_MIN = 1024, WEIGHT_ENTRIES = 256, WEIGHT_BYTES = 1024 * 1024 };
 
 struct blob *blob_new(void *memory) {
     struct blob *blob = xmalloc(sizeof *blob);
@@ -229,6 +223,8 @@ static void evict(struct entries *entries, uint64_t index, size_t bytes_max) {
 }
 
 void entries_evict(struct entries *entries, uint64_t applied, uint64_t durable) {
+    if (DEFECT(CACHE_WITHOUT_LIMIT))
+        return;
     evict(entries, applied < durable ? applied : durable, entries->bytes_max);
     evict(entries, durable, UNAPPLIED_FACTOR * entries->bytes_max);
 }

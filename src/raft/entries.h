@@ -11,6 +11,11 @@
 
 #include "base/entry.h"
 
+enum {
+    ENTRY_OVERHEAD = 96,   /* what a cached entry costs beside its data */
+    UNAPPLIED_FACTOR = 16, /* times the limit: above that also what is not applied goes */
+};
+
 /* Memory that one or more entries lie in. Counted, on the loop thread only. */
 struct blob {
     unsigned references;

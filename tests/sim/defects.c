@@ -30,6 +30,8 @@ static const char *const defect_names[DEFECT_COUNT] = {
     [DEFECT_DAMAGE_ACCEPTED] = "damage-accepted",
     [DEFECT_PAGES_BEFORE_JOURNAL] = "pages-before-journal",
     [DEFECT_FAREWELL_TO_ALL] = "farewell-to-all",
+    [DEFECT_CACHE_WITHOUT_LIMIT] = "cache-without-limit",
+    [DEFECT_WINDOW_WITHOUT_LIMIT] = "window-without-limit",
 };
 
 bool defects_choose(const char *name) {

@@ -450,6 +450,7 @@ void machine_start(struct machine *machine) {
         .election_timeout = 1000,
         .heartbeat = 100,
         .state_cache_size = 160 * 1024,
+        .entry_cache_size = 8192u << machine->number % 4,
         .state_journal_pages = 4u << machine->number % 4,
         .log_file_size = machine->log_file_size,
         .log_batch_bytes = machine->log_batch_bytes,

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/memory.h"
+#include "bounds.h"
 #include "node/node_internal.h"
 #include "raft/member_internal.h"
 
@@ -432,6 +433,7 @@ void oracle_look(struct machine *machine) {
     check_expelled(machine, member);
     if (changed)
         look_at_configuration(machine, member);
+    bounds_look(machine);
 }
 
 /* ---- the disk and the state ---- */
