@@ -54,6 +54,12 @@ void store_set_pause(void (*work)(void *data), void *data) {
     in_pause.data = data;
 }
 
+int store_work_in_pause(unsigned long seconds, unsigned long microseconds) {
+    if (seconds == 0 && microseconds > 0 && in_pause.work)
+        in_pause.work(in_pause.data);
+    return 0;
+}
+
 /* A checkpoint that meets a page which is being changed comes back to it a second later, and
  * everybody waits for it so long: a few milliseconds are enough. */
 static int yield_briefly(u_long seconds, u_long microseconds) {
@@ -61,8 +67,7 @@ static int yield_briefly(u_long seconds, u_long microseconds) {
     struct timespec time = {
         .tv_nsec = 1000 * (seconds > 0 || microseconds > MAX_US ? MAX_US : (long)microseconds)};
 
-    if (seconds == 0 && microseconds > 0 && in_pause.work)
-        in_pause.work(in_pause.data);
+    store_work_in_pause(seconds, microseconds);
     if (time.tv_nsec == 0)
         sched_yield();
     else

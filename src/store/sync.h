@@ -16,9 +16,12 @@
  */
 void store_sync_init(void);
 
-/* What this thread does when Berkeley DB pauses between two pages of a checkpoint, and holds nothing
- * that others wait for; NULL: nothing. */
+/* What this thread does when Berkeley DB pauses between two pages of a checkpoint, and holds
+ * nothing that others wait for; NULL: nothing. */
 void store_set_pause(void (*work)(void *data), void *data);
+/* Does it, without the pause, if it is such a one: Berkeley DB's yield function where time is not
+ * real. Returns 0. */
+int store_work_in_pause(unsigned long seconds, unsigned long microseconds);
 
 /* Makes the file's content durable. Does not return when the sync fails (store_set_sync_failed). */
 void store_sync(int fd);

@@ -26,12 +26,6 @@ static void journal_line(void *data, int priority, const char *message, const ch
     remark("journal <%d> %s", priority, message);
 }
 
-static int no_pause(u_long seconds, u_long microseconds) {
-    (void)seconds;
-    (void)microseconds;
-    return 0;
-}
-
 static void on_signal(int number) {
     record_print_last();
     printf("the simulated code ended the process: %s\n", strsignal(number));
@@ -207,7 +201,7 @@ void seed_run(uint64_t seed, unsigned seconds, bool trace, struct figures *ret) 
     signal(SIGABRT, on_signal);
     signal(SIGSEGV, on_signal);
     store_sync_init();
-    db_env_set_func_yield(no_pause);
+    db_env_set_func_yield(store_work_in_pause);
     begin();
     run_until(world_now() + seconds * (uint64_t)SECOND);
     converge();
