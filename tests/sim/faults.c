@@ -10,6 +10,7 @@
 #include "node/node_internal.h"
 #include "oracle.h"
 #include "raft/member_internal.h"
+#include "strays.h"
 
 enum fault {
     FAULT_CRASH,
@@ -31,6 +32,9 @@ enum fault {
     FAULT_SYNC,
     FAULT_MOVE,
     FAULT_STOP,
+    FAULT_LOSE,
+    FAULT_REPEAT,
+    FAULT_DELAY,
     FAULT_COUNT
 };
 
@@ -41,7 +45,8 @@ static const char *const names[FAULT_COUNT] = {
     [FAULT_PAUSE] = "pause",   [FAULT_JUMP] = "jump",           [FAULT_DRIFT] = "drift",
     [FAULT_DAMAGE] = "damage", [FAULT_FULL] = "full",           [FAULT_SHORT] = "short",
     [FAULT_WRITE] = "write",   [FAULT_SYNC] = "sync",           [FAULT_MOVE] = "move",
-    [FAULT_STOP] = "stop",
+    [FAULT_STOP] = "stop",     [FAULT_LOSE] = "lose",           [FAULT_REPEAT] = "repeat",
+    [FAULT_DELAY] = "delay",
 };
 
 static struct {
@@ -277,6 +282,10 @@ static void fail_sync(struct machine *machine) {
     disk_faults(machine->disk)->sync_fails = chance_between(1, 20);
 }
 
+static void go_astray(enum stray kind) {
+    strays_begin(any_machine(), kind, (unsigned)chance_latency(1, 100));
+}
+
 static void carry_out(enum fault fault) {
     struct machine *machine = &machines[chance_between(1, machine_count)];
 
@@ -344,6 +353,15 @@ static void carry_out(enum fault fault) {
     case FAULT_STOP:
         stop(any_machine());
         break;
+    case FAULT_LOSE:
+        go_astray(STRAY_LOST);
+        break;
+    case FAULT_REPEAT:
+        go_astray(STRAY_REPEATED);
+        break;
+    case FAULT_DELAY:
+        go_astray(STRAY_LATE);
+        break;
     case FAULT_COUNT:
         break;
     }
@@ -410,7 +428,8 @@ void faults_start(void) {
         [FAULT_BLOCK] = 20,  [FAULT_HEAL] = 15,     [FAULT_LAG] = 10,  [FAULT_BREAK] = 10,
         [FAULT_SLOW] = 5,    [FAULT_PAUSE] = 10,    [FAULT_JUMP] = 5,  [FAULT_DRIFT] = 5,
         [FAULT_DAMAGE] = 10, [FAULT_FULL] = 5,      [FAULT_SHORT] = 3, [FAULT_WRITE] = 3,
-        [FAULT_SYNC] = 5,    [FAULT_MOVE] = 5,      [FAULT_STOP] = 10,
+        [FAULT_SYNC] = 5,    [FAULT_MOVE] = 5,      [FAULT_STOP] = 10, [FAULT_LOSE] = 10,
+        [FAULT_REPEAT] = 10, [FAULT_DELAY] = 10,
     };
 
     faults.pause = chance_latency(200 * MS, 10 * SECOND);
@@ -471,6 +490,7 @@ void faults_stop(void) {
     record("faults stop");
     network_heal();
     network_options.break_one_in = 0;
+    strays_stop();
     for (unsigned i = 1; i <= machine_count; i++) {
         machine_crash_at_write(&machines[i], 0);
         machines[i].paused_until = 0;

@@ -1,6 +1,7 @@
 /* faults: what goes wrong, by chance: machines crash, stop, pause, and come back, with their disks
- * or without; directions of the network are blocked, connections break, messages are damaged; disks
- * get slow, full, write less than they are asked to, and fail; clocks jump and drift. */
+ * or without; directions of the network are blocked, connections break, messages are damaged, lost,
+ * repeated or late; disks get slow, full, write less than they are asked to, and fail; clocks jump
+ * and drift. */
 #pragma once
 
 #include <stdio.h>

@@ -20,6 +20,7 @@ static const char *const names[FIGURE_COUNT] = {
     [FIGURE_PAUSES] = "pauses",
     [FIGURE_CLOCKS] = "clocks set wrong",
     [FIGURE_DAMAGED] = "damaged messages",
+    [FIGURE_STRAYS] = "lost, repeated and late messages",
     [FIGURE_FULL] = "full disks",
     [FIGURE_SHORT_WRITES] = "short writes",
     [FIGURE_FAILED] = "failed writes and syncs",

@@ -19,6 +19,7 @@ enum figure {
     FIGURE_PAUSES,
     FIGURE_CLOCKS,
     FIGURE_DAMAGED,
+    FIGURE_STRAYS, /* messages that were lost, repeated, or late */
     FIGURE_FULL,
     FIGURE_SHORT_WRITES,
     FIGURE_FAILED, /* writes and syncs */

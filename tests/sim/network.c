@@ -9,6 +9,7 @@
 #include "node/node.h"
 #include "oracle.h"
 #include "rpc/frame.h"
+#include "strays.h"
 
 enum {
     LEARNED_IDLE = 5 * SECOND,
@@ -398,6 +399,8 @@ static void deliver(struct stream *stream, const uint8_t *data, size_t size) {
     struct machine *to = connection->to;
     const char *reason = "";
 
+    if (strays_take(connection->from, to, connection->member_id, data, size))
+        return;
     if (node_receive(to->node, connection->member_id, data, size, &reason) == 0)
         return;
     record("%s refuses it: %s", to->name, reason);

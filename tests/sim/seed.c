@@ -15,6 +15,7 @@
 #include "oracle.h"
 #include "store/log.h"
 #include "store/sync.h"
+#include "strays.h"
 
 enum { SETTLE_S = 60 };
 
@@ -171,6 +172,7 @@ static void gather(struct figures *ret) {
                 [FIGURE_PAUSES] = faults->pauses,
                 [FIGURE_CLOCKS] = faults->jumps + faults->drifts,
                 [FIGURE_DAMAGED] = network->damaged,
+                [FIGURE_STRAYS] = strays_count(),
                 [FIGURE_FULL] = faults->full,
                 [FIGURE_CHANGES] = admin_figures()->done,
                 [FIGURE_ANNOUNCEMENTS] = network->announcements,
