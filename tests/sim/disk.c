@@ -425,7 +425,7 @@ void disk_restart(struct disk *disk) {
     disk->crashed = false;
     disk->crash_after = 0;
     disk->faults.write_fails = disk->faults.sync_fails = 0;
-    disk->faults.write_failed = disk->faults.sync_failed = disk->faults.tears = false;
+    disk->faults.sync_failed = disk->faults.tears = false;
 }
 
 void disk_wipe(struct disk *disk) {
@@ -553,9 +553,20 @@ int disk_close(int descriptor) {
     return 0;
 }
 
+static bool read_fails(struct disk *disk) {
+    struct disk_faults *faults = &disk->faults;
+
+    if (disk->crashed || faults->read_fails == 0 || --faults->read_fails > 0)
+        return false;
+    disk->figures.failures++;
+    return faults->read_failed = true;
+}
+
 ssize_t disk_pread(int descriptor, void *data, size_t size, off_t offset) {
     const struct inode *inode = get(descriptor)->inode;
 
+    if (read_fails(get(descriptor)->disk))
+        return -EIO;
     if (offset < 0 || (size_t)offset >= inode->size)
         return 0;
     if (size > inode->size - (size_t)offset)

@@ -45,7 +45,9 @@ struct disk_faults {
     bool state_full;       /* ... below state/ */
     uint64_t short_one_in; /* writes that write only a part and say so; 0: none */
     uint64_t write_fails;  /* the n-th write from now on writes a part and fails with EIO */
-    bool write_failed;     /* that has happened */
+    bool write_failed;     /* that has happened, since whoever looks at it has cleared it */
+    uint64_t read_fails;   /* the n-th read from now on fails with EIO */
+    bool read_failed;      /* the same */
     bool tears;            /* the next crash leaves neither all nor nothing */
     uint64_t sync_fails;   /* the n-th sync from now on fails: the process has to end */
     bool sync_failed;      /* that has happened */

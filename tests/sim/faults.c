@@ -32,6 +32,7 @@ enum fault {
     FAULT_SYNC,
     FAULT_MOVE,
     FAULT_STOP,
+    FAULT_READ,
     FAULT_LOSE,
     FAULT_REPEAT,
     FAULT_DELAY,
@@ -45,8 +46,8 @@ static const char *const names[FAULT_COUNT] = {
     [FAULT_PAUSE] = "pause",   [FAULT_JUMP] = "jump",           [FAULT_DRIFT] = "drift",
     [FAULT_DAMAGE] = "damage", [FAULT_FULL] = "full",           [FAULT_SHORT] = "short",
     [FAULT_WRITE] = "write",   [FAULT_SYNC] = "sync",           [FAULT_MOVE] = "move",
-    [FAULT_STOP] = "stop",     [FAULT_LOSE] = "lose",           [FAULT_REPEAT] = "repeat",
-    [FAULT_DELAY] = "delay",
+    [FAULT_STOP] = "stop",     [FAULT_READ] = "read",           [FAULT_LOSE] = "lose",
+    [FAULT_REPEAT] = "repeat", [FAULT_DELAY] = "delay",
 };
 
 static struct {
@@ -278,6 +279,11 @@ static void fail_write(struct machine *machine) {
     disk_faults(machine->disk)->write_fails = chance_between(1, 30);
 }
 
+/* Most reads are those of a start. */
+static void fail_read(struct machine *machine) {
+    disk_faults(machine->disk)->read_fails = chance_latency(1, 1000);
+}
+
 static void fail_sync(struct machine *machine) {
     disk_faults(machine->disk)->sync_fails = chance_between(1, 20);
 }
@@ -340,6 +346,9 @@ static void carry_out(enum fault fault) {
         break;
     case FAULT_WRITE:
         fail_write(machine);
+        break;
+    case FAULT_READ:
+        fail_read(machine);
         break;
     case FAULT_FULL:
         fill(machine);
@@ -423,6 +432,7 @@ static void choose_odds(void) {
 }
 
 void faults_start(void) {
+    /* None of FAULT_READ: README.md says what it finds, which is open. */
     static const unsigned most[FAULT_COUNT] = {
         [FAULT_CRASH] = 25,  [FAULT_CRASH_ALL] = 3, [FAULT_TEAR] = 8,  [FAULT_WIPE] = 10,
         [FAULT_BLOCK] = 20,  [FAULT_HEAL] = 15,     [FAULT_LAG] = 10,  [FAULT_BREAK] = 10,

@@ -177,7 +177,8 @@ static struct job *take_job(struct lane_queue *lane) {
 static void note_disk_trouble(struct machine *machine) {
     const struct disk_faults *faults = disk_faults(machine->disk);
 
-    machine->disk_trouble |= faults->log_full || faults->state_full || faults->write_failed;
+    machine->disk_trouble |=
+        faults->log_full || faults->state_full || faults->write_failed || faults->read_failed;
 }
 
 static void lane_done(struct happening *happening);
@@ -462,10 +463,12 @@ void machine_start(struct machine *machine) {
         .auto_promote_voters = machine->auto_promote_voters,
         .auto_promote_after = machine->auto_promote_after,
     };
+    struct disk_faults *faults = disk_faults(machine->disk);
     struct failure failure = {0};
     int result;
 
     check(!machine->node);
+    faults->write_failed = faults->read_failed = false;
     list_others(machine, join, sizeof join);
     machine->life++;
     machine->starts++;
