@@ -158,6 +158,7 @@ def run_suite(counts, suite, arguments):
     elif suite == "sanitize":
         directory = build("build-sanitize")
         run_meson(counts, directory, "unit")
+        run_meson(counts, directory, "failing")
         run_meson(counts, directory, "sim")
         run_cluster(counts, directory, arguments)
     elif suite == "system":

@@ -1,7 +1,9 @@
 /*
  * A piece of work at every n, until nothing fails any more: each time in a process of its own, in
  * which the n-th call of a kind fails, and then another process, as after a restart, in which none
- * does. What the first has acknowledged must be there for the second.
+ * does. What the first has acknowledged must be there for the second. Where there is a leak
+ * sanitizer the first must leave no memory behind; there only one in some calls fails, for the time
+ * it takes.
  */
 #pragma once
 
