@@ -321,12 +321,27 @@ static int judge(struct log_store *log, struct opening *opening, struct failure 
     return r;
 }
 
+/* Whether they can be read. */
+static int read_files(const struct log_store *log, const struct log_files *files,
+                      struct failure *failure) {
+    for (uint32_t file = files->first; files->begun && file <= files->last; file++) {
+        _cleanup_free_ char *path = log_file_path(log->directory, file);
+        int r = store_read_through(path);
+
+        if (r < 0)
+            return refused(log, "a file of the log can't be read", r, failure);
+    }
+    return 0;
+}
+
 /* Which files there are, and whether those that have to be are. */
 static int find_files(struct log_store *log, struct opening *opening, struct failure *failure) {
     int floor_result = log_floor_read(log->directory, &opening->floor);
     int r = log_files_list(log->directory, opening->floor.first, &opening->files, failure);
 
-    return r == 0 ? judge_floor(log, opening, floor_result, failure) : r;
+    if (r == 0)
+        r = judge_floor(log, opening, floor_result, failure);
+    return r == 0 ? read_files(log, &opening->files, failure) : r;
 }
 
 static int open_log(struct log_store *log, struct opening *opening, struct failure *failure) {

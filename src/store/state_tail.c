@@ -71,8 +71,8 @@ static int read_flushed(struct state *state, struct position *ret, struct failur
     return 0;
 }
 
-/* Whether there are log files; the highest number of one. */
-static int last_log_file(struct state *state, uint32_t *ret) {
+/* Whether there are log files, all of which can be read; the highest number of one. */
+static int read_log_files(struct state *state, uint32_t *ret) {
     _cleanup_(close_directory) DIR *directory = opendir(state->environment_directory);
     const struct dirent *entry;
     uint32_t last = 0;
@@ -83,8 +83,15 @@ static int last_log_file(struct state *state, uint32_t *ret) {
         uint32_t file;
         char rest;
 
-        if (sscanf(entry->d_name, "log.%10" SCNu32 "%c", &file, &rest) == 1 && file > last)
-            last = file;
+        if (sscanf(entry->d_name, "log.%10" SCNu32 "%c", &file, &rest) == 1) {
+            _cleanup_free_ char *path = log_path(state, file);
+            int r = store_read_through(path);
+
+            if (r < 0)
+                return r;
+            if (file > last)
+                last = file;
+        }
     }
     if (errno != 0)
         return -errno;
@@ -179,9 +186,10 @@ int state_cut_tail(struct state *state, struct failure *failure) {
     r = read_flushed(state, &flushed, failure);
     if (r != 0)
         return r;
-    r = last_log_file(state, &last);
+    r = read_log_files(state, &last);
     if (r < 0)
-        return failure_set(failure, ERROR_INTERNAL, "Can't read the directory %s: %s.",
+        return failure_set(failure, ERROR_INTERNAL,
+                           "The log of the state in %s can't be read: %s. " STATE_REJOIN,
                            state->environment_directory, strerror(-r));
     if (last < flushed.file)
         return ends_early(state, (struct position){.file = last}, flushed, failure);

@@ -222,6 +222,20 @@ int store_replace_file(const char *directory, const char *name, const char *text
     return store_sync_directory(directory);
 }
 
+int store_read_through(const char *path) {
+    enum { PART_SIZE = 256 * 1024 };
+    _cleanup_(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    _cleanup_free_ uint8_t *part = xmalloc(PART_SIZE);
+    off_t offset = 0;
+    ssize_t n;
+
+    if (fd < 0)
+        return -errno;
+    while ((n = store_read_at(fd, part, PART_SIZE, offset)) > 0)
+        offset += n;
+    return (int)n;
+}
+
 /* Reads at most SMALL_FILE_MAX bytes and ends them with NUL. */
 static int read_text(const char *path, char **ret) {
     _cleanup_(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC);

@@ -38,6 +38,12 @@ int store_sync_directory(const char *path);
 
 /* Reads up to size bytes; less only at the end of the file. Negative errno. */
 ssize_t store_read_at(int fd, void *data, size_t size, off_t offset);
+/*
+ * Reads a file to its end, so that what it holds is in memory. Berkeley DB takes what it can't read
+ * for the end of a log, without a word: whoever lets it look for that end does this first. 0, or
+ * negative errno.
+ */
+int store_read_through(const char *path);
 /* Writes all of it. Negative errno (-ENOSPC also for a quota); how much was written is unknown
  * then. */
 int store_write_at(int fd, const void *data, size_t size, off_t offset);

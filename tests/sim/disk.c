@@ -29,6 +29,7 @@ struct inode {
     uint8_t **before; /* by sector: its durable content, NULL where that is what it has */
     size_t before_capacity;
     size_t dirty_first, dirty_end; /* sectors; empty: first >= end */
+    size_t in_memory; /* bytes from the beginning that need no disk to be read, until a crash */
 };
 
 struct entry {
@@ -225,6 +226,7 @@ static void inode_crash(struct inode *inode, enum survival survival, uint64_t od
 
 /* Nobody uses it any more: brings back what was durable. */
 static void inode_restart(struct inode *inode) {
+    inode->in_memory = 0;
     for (size_t i = inode->dirty_first; i < inode->dirty_end; i++)
         if (inode->before[i])
             memcpy(inode->data + i * SECTOR_SIZE, inode->before[i], SECTOR_SIZE);
@@ -563,14 +565,17 @@ static bool read_fails(struct disk *disk) {
 }
 
 ssize_t disk_pread(int descriptor, void *data, size_t size, off_t offset) {
-    const struct inode *inode = get(descriptor)->inode;
+    struct inode *inode = get(descriptor)->inode;
+    size_t from = (size_t)offset;
 
-    if (read_fails(get(descriptor)->disk))
-        return -EIO;
-    if (offset < 0 || (size_t)offset >= inode->size)
+    if (offset < 0 || from >= inode->size)
         return 0;
-    if (size > inode->size - (size_t)offset)
-        size = inode->size - (size_t)offset;
+    if (size > inode->size - from)
+        size = inode->size - from;
+    if (from + size > inode->in_memory && read_fails(get(descriptor)->disk))
+        return -EIO;
+    if (from <= inode->in_memory && from + size > inode->in_memory)
+        inode->in_memory = from + size;
     memcpy(data, inode->data + offset, size);
     return (ssize_t)size;
 }
@@ -614,6 +619,8 @@ ssize_t disk_pwrite(int descriptor, const void *data, size_t size, off_t offset)
     if (from + size > inode->size)
         set_size(inode, from + size);
     memcpy(inode->data + from, data, size);
+    if (from <= inode->in_memory && from + size > inode->in_memory)
+        inode->in_memory = from + size;
     return error ? error : (ssize_t)size;
 }
 

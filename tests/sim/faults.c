@@ -432,14 +432,13 @@ static void choose_odds(void) {
 }
 
 void faults_start(void) {
-    /* None of FAULT_READ: README.md says what it finds, which is open. */
     static const unsigned most[FAULT_COUNT] = {
         [FAULT_CRASH] = 25,  [FAULT_CRASH_ALL] = 3, [FAULT_TEAR] = 8,  [FAULT_WIPE] = 10,
         [FAULT_BLOCK] = 20,  [FAULT_HEAL] = 15,     [FAULT_LAG] = 10,  [FAULT_BREAK] = 10,
         [FAULT_SLOW] = 5,    [FAULT_PAUSE] = 10,    [FAULT_JUMP] = 5,  [FAULT_DRIFT] = 5,
         [FAULT_DAMAGE] = 10, [FAULT_FULL] = 5,      [FAULT_SHORT] = 3, [FAULT_WRITE] = 3,
         [FAULT_SYNC] = 5,    [FAULT_MOVE] = 5,      [FAULT_STOP] = 10, [FAULT_LOSE] = 10,
-        [FAULT_REPEAT] = 10, [FAULT_DELAY] = 10,
+        [FAULT_REPEAT] = 10, [FAULT_DELAY] = 10,    [FAULT_READ] = 5,
     };
 
     faults.pause = chance_latency(200 * MS, 10 * SECOND);

@@ -435,12 +435,48 @@ static void a_file_that_the_floor_does_not_know_does_not_become_the_first(void *
     }
 }
 
+static off_t unreadable_from;
+
+/* The disk fails once, at the first read that comes so far. */
+static int fail_to_read(const struct system_call *call) {
+    bool reads_there = strcmp(call->name, "read") == 0;
+    off_t offset = reads_there ? lseek(call->fd, 0, SEEK_CUR) : call->offset;
+
+    if ((!reads_there && strcmp(call->name, "pread") != 0) || unreadable_from == 0 ||
+        offset + (off_t)call->size <= unreadable_from)
+        return SYSTEM_CALL_IS_MADE;
+    unreadable_from = 0;
+    return EIO;
+}
+
+/* Berkeley DB takes it for the end, and the rest for a torn flush. */
+static void a_flush_that_can_not_be_read_is_not_cut_off(void **state) {
+    enum { SIZE = 12000 };
+    struct test_log *test = *state;
+
+    test_log_open(test);
+    test_write(test, 1, 2, 1, SIZE);
+    test_write(test, 3, 1, 1, SIZE);
+    test_log_close(test);
+    unreadable_from = 2 * SIZE + SIZE / 2;
+    system_call_hook = fail_to_read;
+    assert_int_not_equal(test_log_try_open(test), 0);
+    system_call_hook = NULL;
+    assert_int_equal(unreadable_from, 0);
+    assert_non_null(strstr(test->failure.message, strerror(EIO)));
+    test_log_open(test);
+    assert_int_equal(test->recovery.last_index, 3);
+    assert_string_equal(test->recovery.cut_message, "");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {FAILING_TESTS};
     const struct CMUnitTest cuts[] = {
         cmocka_unit_test_setup_teardown(
             a_file_that_the_floor_does_not_know_does_not_become_the_first, test_log_setup,
             test_log_teardown),
+        cmocka_unit_test_setup_teardown(a_flush_that_can_not_be_read_is_not_cut_off, test_log_setup,
+                                        test_log_teardown),
     };
     int failures = cmocka_run_group_tests_name("failing_log", tests, setup_empty, NULL);
 
