@@ -89,6 +89,12 @@ def make_directory():
     return directory
 
 
+def threads_of(pid):
+    """What each thread of a process waits in: its name, and the system call with its arguments."""
+    tasks = sorted(Path(f"/proc/{pid}/task").iterdir())
+    return [[(task / name).read_text().strip() for name in ("comm", "syscall")] for task in tasks]
+
+
 class Node:
     def __init__(self, directory, name, bus=None, bootstrap=False, settings=(), data=None):
         self.name = name
@@ -163,6 +169,10 @@ class Node:
     def wait_for_exit(self):
         try:
             return self.process.wait(LIMIT)
+        except subprocess.TimeoutExpired:
+            threads = threads_of(self.process.pid)
+            message = f"{self.name} does not end: {threads}; {self.said()[-2000:]}"
+            raise AssertionError(message) from None
         finally:
             if self.process.poll() is None:
                 self.kill()
