@@ -282,27 +282,27 @@ int directory_open(struct directory *ret, const char *path, const char *name,
     return 0;
 }
 
+int directory_replace_identity(struct directory *directory, const struct directory *changed) {
+    int r = directory_write_identity(changed);
+
+    if (r == 0)
+        *directory = *changed;
+    return r;
+}
+
 int directory_set_cluster(struct directory *directory, uint64_t cluster_id, bool bootstrapping) {
     struct directory changed = *directory;
-    int r;
 
     changed.cluster_id = cluster_id;
     changed.bootstrapping = bootstrapping;
-    r = directory_write_identity(&changed);
-    if (r == 0)
-        *directory = changed;
-    return r;
+    return directory_replace_identity(directory, &changed);
 }
 
 int directory_set_removed(struct directory *directory, uint64_t configuration_index) {
     struct directory changed = *directory;
-    int r;
 
     changed.removed_index = configuration_index;
-    r = directory_write_identity(&changed);
-    if (r == 0)
-        *directory = changed;
-    return r;
+    return directory_replace_identity(directory, &changed);
 }
 
 void directory_deinit(struct directory *directory) {

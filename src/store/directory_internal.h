@@ -16,6 +16,8 @@ int directory_refused(struct failure *failure, const char *path, const char *wha
 int directory_read_identity(struct directory *directory, const char *name, struct failure *failure);
 /* Negative errno. */
 int directory_write_identity(const struct directory *directory);
+/* Writes the changed identity, and takes it over when it is durable. Negative errno. */
+int directory_replace_identity(struct directory *directory, const struct directory *changed);
 
 int directory_take_lock(struct directory *directory, struct failure *failure);
 /* Makes a directory, or finds that there is one. Negative errno. */

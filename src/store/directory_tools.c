@@ -50,39 +50,27 @@ int directory_open_stopped(struct directory *ret, const char *path, const char *
 
 int directory_begin_recovery(struct directory *directory, uint64_t cluster_id) {
     struct directory changed = *directory;
-    int r;
 
     check(cluster_id != 0 && directory->unfinished != DIRECTORY_RESTORING);
     changed.unfinished = DIRECTORY_RECOVERING;
     changed.cluster_id = cluster_id;
     changed.bootstrapping = false;
     changed.removed_index = 0;
-    r = directory_write_identity(&changed);
-    if (r == 0)
-        *directory = changed;
-    return r;
+    return directory_replace_identity(directory, &changed);
 }
 
 int directory_raise_incarnation(struct directory *directory) {
     struct directory changed = *directory;
-    int r;
 
     changed.incarnation++;
-    r = directory_write_identity(&changed);
-    if (r == 0)
-        *directory = changed;
-    return r;
+    return directory_replace_identity(directory, &changed);
 }
 
 int directory_finish(struct directory *directory) {
     struct directory changed = *directory;
-    int r;
 
     changed.unfinished = DIRECTORY_FINISHED;
-    r = directory_write_identity(&changed);
-    if (r == 0)
-        *directory = changed;
-    return r;
+    return directory_replace_identity(directory, &changed);
 }
 
 /* ---- a new directory, for a restore ---- */
