@@ -39,12 +39,7 @@ static void confirm(struct node *node, const struct identity *from, uint64_t ter
     removal->term = term;
     removal->confirmed_until = 0;
     removal->confirming = true;
-    removal->barrier = (struct proposal){
-        .data = xcalloc(1, BARRIER_SIZE),
-        .size = BARRIER_SIZE,
-        .type = ENTRY_BARRIER,
-        .done = confirmed,
-    };
+    removal->barrier = proposal_of_barrier(confirmed);
     member_propose(node->member, &removal->barrier);
 }
 

@@ -14,9 +14,11 @@
 #include <stdint.h>
 
 #include "base/journal.h"
+#include "base/entry.h"
 #include "base/error.h"
 #include "base/host.h"
 #include "base/limits.h"
+#include "base/memory.h"
 
 struct member;
 
@@ -123,6 +125,18 @@ struct proposal {
     uint64_t term;
 };
 void member_propose(struct member *member, struct proposal *proposal);
+
+/* A barrier, for member_propose(). */
+static inline struct proposal proposal_of_barrier(void (*done)(struct proposal *proposal,
+                                                               const struct failure *failure,
+                                                               const void *result)) {
+    return (struct proposal){
+        .data = xcalloc(1, BARRIER_SIZE),
+        .size = BARRIER_SIZE,
+        .type = ENTRY_BARRIER,
+        .done = done,
+    };
+}
 
 /*
  * A change of membership or of the leader, carried out by the leader. One at a time: a second one

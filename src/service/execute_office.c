@@ -38,12 +38,7 @@ static void passed(struct proposal *proposal, const struct failure *failure, con
 }
 
 void execute_barrier(struct call *call) {
-    call->proposal = (struct proposal){
-        .data = xcalloc(1, BARRIER_SIZE),
-        .size = BARRIER_SIZE,
-        .type = ENTRY_BARRIER,
-        .done = passed,
-    };
+    call->proposal = proposal_of_barrier(passed);
     call->stage = CALL_PROPOSED;
     call_hold(call);
     member_propose(call->service->member, &call->proposal);

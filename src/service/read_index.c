@@ -52,12 +52,7 @@ static void begin_round(struct service *service) {
     struct read_index_round *round = xcalloc(1, sizeof *round);
 
     round->service = service;
-    round->barrier = (struct proposal){
-        .data = xcalloc(1, BARRIER_SIZE),
-        .size = BARRIER_SIZE,
-        .type = ENTRY_BARRIER,
-        .done = end_round,
-    };
+    round->barrier = proposal_of_barrier(end_round);
     list_init(&round->reads);
     list_move(&round->reads, &service->read_index_gathering);
     service->read_index_round = round;
