@@ -438,6 +438,15 @@ void member_get_statistics(const struct member *member, struct member_statistics
     ret->leader_heard = member->leader_heard;
 }
 
+const struct raft_server *member_newest_server(const struct member *member, uint64_t id) {
+    const struct raft_configuration *newest = &member->raft.configuration;
+
+    for (unsigned i = 0; i < newest->n; i++)
+        if (newest->servers[i].id == id)
+            return &newest->servers[i];
+    return NULL;
+}
+
 const struct configuration *member_configuration(const struct member *member) {
     return &member->committed;
 }

@@ -226,6 +226,9 @@ void propose_end_all(struct member *member);
 bool propose_configuration(struct member *member, const struct configuration *configuration);
 
 /* send.c */
+/* By the newest configuration, committed or not; NULL: it does not name this server. */
+const struct raft_server *member_newest_server(const struct member *member, uint64_t id);
+
 void send_messages(struct member *member, struct raft_message *messages, unsigned count);
 void send_release(struct member *member);
 void send_flush(struct member *member);

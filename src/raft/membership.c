@@ -135,14 +135,9 @@ void membership_applied(struct member *member, uint64_t index) {
 /* By what is applied, and by what libraft leads by: it knows of a change that is committed before
  * it is applied here, which on a full disk may take long. */
 static bool is_voter(const struct member *member, const struct server *server) {
-    const struct raft_configuration *newest = &member->raft.configuration;
+    const struct raft_server *newest = member_newest_server(member, server->id);
 
-    if (server->role != MEMBER_VOTER)
-        return false;
-    for (unsigned i = 0; i < newest->n; i++)
-        if (newest->servers[i].id == server->id)
-            return newest->servers[i].role == RAFT_VOTER;
-    return false;
+    return server->role == MEMBER_VOTER && newest && newest->role == RAFT_VOTER;
 }
 
 uint64_t membership_successor(const struct member *member) {

@@ -75,12 +75,7 @@ void promotion_say_goodbye(struct member *member, const struct server *server) {
 
 /* By the newest configuration: a new leader may still be applying how it was removed long ago. */
 static bool is_back(const struct member *member) {
-    const struct raft_configuration *newest = &member->raft.configuration;
-
-    for (unsigned i = 0; i < newest->n; i++)
-        if (newest->servers[i].id == member->removed.id)
-            return true;
-    return false;
+    return member_newest_server(member, member->removed.id) != NULL;
 }
 
 static void advance_goodbye(struct member *member) {

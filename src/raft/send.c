@@ -18,13 +18,6 @@ struct sender *send_find(struct member *member, uint64_t id) {
     return NULL;
 }
 
-static bool in_configuration(const struct member *member, uint64_t id) {
-    for (unsigned i = 0; i < member->raft.configuration.n; i++)
-        if (member->raft.configuration.servers[i].id == id)
-            return true;
-    return false;
-}
-
 /* Finds the server's sender or makes one, in the place of one that has left the configuration if
  * need be. */
 static struct sender *sender_for(struct member *member, uint64_t id) {
@@ -36,7 +29,7 @@ static struct sender *sender_for(struct member *member, uint64_t id) {
     if (member->sender_count < limit)
         sender = &member->senders[member->sender_count++];
     for (size_t i = 0; !sender && i < member->sender_count; i++)
-        if (!in_configuration(member, member->senders[i].id))
+        if (!member_newest_server(member, member->senders[i].id))
             sender = &member->senders[i];
     check(sender);
     *sender = (struct sender){.id = id};
@@ -47,7 +40,7 @@ void send_heard_from(struct member *member, uint64_t id, uint16_t capacity) {
     struct sender *sender;
     bool changed;
 
-    if (!in_configuration(member, id))
+    if (!member_newest_server(member, id))
         return;
     sender = sender_for(member, id);
     changed = (sender->capacity > 0) != (capacity > 0);
