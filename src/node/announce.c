@@ -343,9 +343,10 @@ void announce_tick(struct node *node) {
 }
 
 uint64_t announce_deadline(const struct node *node) {
-    uint64_t from = wanted_from(node);
+    uint64_t from;
 
     if (node->announcement.under_way)
         return UINT64_MAX;
+    from = wanted_from(node);
     return from > node->announcement.next_at ? from : node->announcement.next_at;
 }

@@ -258,14 +258,18 @@ static void an_empty_state_can_not_be_backed_up_and_leaves_nothing_open(void **s
     }
 }
 
+static void begin_all(uint64_t tokens[BACKUPS_MAX]) {
+    for (unsigned i = 0; i < BACKUPS_MAX; i++)
+        tokens[i] = begin();
+}
+
 static void there_are_few_at_a_time_until_one_ends(void **state) {
     uint64_t tokens[BACKUPS_MAX], one_more = 0;
     struct failure failure;
 
     (void)state;
     fill();
-    for (unsigned i = 0; i < BACKUPS_MAX; i++)
-        tokens[i] = begin();
+    begin_all(tokens);
     assert_int_equal(ask(&one_more, 0), ERROR_BUSY);
     assert_int_equal(backups_end(&world.node, tokens[0], &failure), 0);
     assert_int_equal(backups_end(&world.node, tokens[0], &failure), ERROR_NOT_FOUND);
@@ -280,8 +284,7 @@ static void the_place_of_one_that_ends_is_free_at_once(void **state) {
 
     (void)state;
     fill();
-    for (unsigned i = 0; i < BACKUPS_MAX; i++)
-        tokens[i] = begin();
+    begin_all(tokens);
     for (unsigned i = 0; i < BACKUPS_MAX; i++)
         assert_int_equal(backups_end(&world.node, tokens[i], &failure), 0);
     for (unsigned i = 0; i < BACKUPS_MAX; i++) {
